@@ -1,0 +1,1 @@
+"""Vardrum: self-hosted video visits for health care."""
