@@ -1,0 +1,172 @@
+"""The words that control and media share: plain values, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Source = Literal["microphone", "camera", "screen"]
+
+
+@dataclass(frozen=True)
+class MediaSettings:
+    """Where this node sends and receives media.
+
+    Attributes:
+        ip: the address that is bound, IPv4 or IPv6.
+        public_ip: the address that is announced in candidates; `ip` where None.
+        port: UDP port of the first shard; 0 lets the system choose.
+    """
+
+    ip: str = "127.0.0.1"
+    public_ip: str | None = None
+    port: int = 40000
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a page says of its device in `hello` (CONTRACT, Websocket); everything may be missing."""
+
+    memory: float | None = None
+    cores: int | None = None
+    mobile: bool | None = None
+    network: str | None = None
+    save_data: bool | None = None
+    efficient: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who may have media in a room now.
+
+    Attributes:
+        with_host: for someone `identifying`, the host whom they see.
+    """
+
+    id: str
+    state: Literal["admitted", "identifying"]
+    host: bool = False
+    with_host: str | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A client's `offer`: `restart` is an ICE restart of the peer one has, else a new peer."""
+
+    id: int
+    sdp: str
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A picture that is on a viewer's screen, `max_height` pixels tall (its shorter side)."""
+
+    participant: str
+    source: Literal["camera", "screen"]
+    max_height: int
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """Whom a viewer's slot shows, in the viewer's own mid."""
+
+    mid: str
+    participant: str
+    source: Source
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """The part of `welcome` that media decides."""
+
+    slots: Mapping[str, int]
+    send: Mapping[str, Any]
+    media: Literal["kept", "new"]
+    device_class: str
+
+
+class OfferRefused(Exception):
+    """An offer that can't be answered; nothing has changed.
+
+    Attributes:
+        code: for machines, such as `bad-offer`.
+        detail: for the developer of the page: what was expected.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Listener(Protocol):
+    """What a node tells; called on the event loop, must not block."""
+
+    def slots_changed(self, room: str, participant: str, slots: list[SlotView]) -> None: ...
+
+    def speaking(self, room: str, participants: list[str]) -> None: ...
+
+    def connection(self, room: str, participant: str, connected: bool) -> None: ...
+
+    def expired(self, room: str, participant: str) -> None: ...
+
+    def send_changed(self, room: str, participant: str, send: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class PeerOffer:
+    """An offer, read and checked: everything that the engine and the rooms need of it.
+
+    Attributes:
+        payloads: what each payload type means for this peer, one table over all m-lines (BUNDLE, RFC 8843, 9.2).
+        extensions: header extension URI to id, one table over all m-lines.
+        tracks: the client's microphone, camera and screen.
+        slots: mids of recvonly lines, in order.
+    """
+
+    ufrag: str
+    pwd: str
+    fingerprints: tuple[tuple[str, str], ...]
+    payloads: tuple[Payload, ...]
+    extensions: Mapping[str, int]
+    microphone: OfferedTrack
+    camera: OfferedTrack
+    screen: OfferedTrack
+    audio_slots: tuple[str, ...]
+    video_slots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One payload type: `codec` as in `codecs.catalogue`; for an rtx type, `apt` is what it repairs."""
+
+    payload_type: int
+    codec: str
+    apt: int | None = None
+
+
+@dataclass(frozen=True)
+class OfferedTrack:
+    """A sending m-line.
+
+    Attributes:
+        rids: as offered, in order; empty for one encoding.
+        ssrcs: (primary, rtx or None) pairs where the client declares them.
+    """
+
+    mid: str
+    rids: tuple[str, ...] = ()
+    ssrcs: tuple[tuple[int, int | None], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class SlotSsrc:
+    """A slot's streams in the answer: one primary SSRC, and one for RTX where it carries pictures; `msid` its stream id."""
+
+    mid: str
+    ssrc: int
+    rtx_ssrc: int | None
+    msid: str
