@@ -1,0 +1,92 @@
+# `make run` starts a demonstration visit, `make test` proves everything; both do all the set-up themselves.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+# PEP 517's own list of what the build needs, so that it stands in one place.
+BUILD_NEEDS = $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")')
+CRATES := codecs sfu/engine
+RUST := $(shell find $(CRATES) -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+# Where Debian's own compiler is, beside a newer one in PATH.
+DEBIAN_RUST := /usr/bin
+
+.PHONY: help run test test-rust test-python test-debian-rust lint format build bench clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+run: $(VENV)/.run ## a demonstration visit; ARGS="--lan" lets a real phone in
+	exec $(BIN)/vardrum demo $(ARGS)
+
+test: test-rust test-debian-rust test-python ## all tests, real browsers included
+
+test-rust: $(VENV)/.system-test
+	for crate in $(CRATES); do cargo test --quiet --offline --locked --manifest-path $$crate/Cargo.toml; done
+
+test-debian-rust: $(VENV)/.system-test ## the engine with the distribution's compiler, without a network
+	if [ -x $(DEBIAN_RUST)/rustc ]; then \
+	  RUSTC=$(DEBIAN_RUST)/rustc $(DEBIAN_RUST)/cargo build --quiet --offline --locked --release \
+	    --manifest-path sfu/engine/Cargo.toml --target-dir build/cargo-debian; \
+	else echo "no $(DEBIAN_RUST)/rustc: the engine was built with $$(rustc --version) only"; fi
+
+test-python: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.system-lint $(VENV)/.test ## ruff, mypy, rustfmt and clippy, warnings as errors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p vardrum
+	for crate in $(CRATES); do \
+	  cargo fmt --manifest-path $$crate/Cargo.toml -- --check; \
+	  cargo clippy --quiet --offline --locked --all-targets --manifest-path $$crate/Cargo.toml -- -D warnings; \
+	done
+
+format: $(VENV)/.system-lint $(VENV)/.test ## let ruff and rustfmt lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	for crate in $(CRATES); do cargo fmt --manifest-path $$crate/Cargo.toml; done
+
+build: $(VENV)/.run ## a wheel in build/wheels, engine included
+	$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-build-isolation --no-deps --wheel-dir build/wheels .
+
+bench: $(VENV)/.test ## CPU per forwarded packet, beside the machine's bare cost
+	mkdir -p build/reports
+	$(BIN)/python -m vardrum.bench.engine $(ARGS)
+
+clean: ## all that was made here
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info sfu/_engine*.so
+	rm -rf $(addsuffix /target,$(CRATES))
+
+# The stamps live in the virtual environment: who removes it starts afresh.
+
+$(VENV)/.made: pyproject.toml .ci/packages
+	.ci/packages run
+	[ -x $(BIN)/python ] || "$$(.ci/packages python)" -m venv $(VENV)
+	$(PIP) $(BUILD_NEEDS)
+	# mypy looks packages up by folder name, and the root is the package whatever the checkout is called.
+	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/vardrum
+	touch $@
+
+# --no-build-isolation: the build tools are there already, so a changed engine is rebuilt in seconds.
+$(VENV)/.run: $(VENV)/.made $(RUST)
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.made $(RUST) $(VENV)/.system-test
+	$(PIP) --no-build-isolation --editable '.[test]'
+	.ci/browsers
+	touch $@ $(VENV)/.run
+
+$(VENV)/.system-test: .ci/packages | $(VENV)/.made
+	.ci/packages test
+	touch $@
+
+$(VENV)/.system-lint: .ci/packages | $(VENV)/.made
+	.ci/packages lint
+	touch $@
