@@ -125,6 +125,7 @@ class PeerOffer:
         extensions: header extension URI to id, one table over all m-lines.
         tracks: the client's microphone, camera and screen.
         slots: mids of recvonly lines, in order.
+        sections: all m-lines in order, with what `sdp.write_answer` needs of them.
     """
 
     ufrag: str
@@ -137,6 +138,8 @@ class PeerOffer:
     screen: OfferedTrack
     audio_slots: tuple[str, ...]
     video_slots: tuple[str, ...]
+    sections: tuple[Section, ...] = ()
+    allow_mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,34 @@ class Payload:
     payload_type: int
     codec: str
     apt: int | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A payload type as it stands in the answer: its `a=rtpmap`, `a=fmtp` and `a=rtcp-fb` values."""
+
+    payload_type: int
+    rtpmap: str
+    fmtp: str = ""
+    feedback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """One m-line of an offer, checked, and cut down to what is answered.
+
+    Attributes:
+        formats: in the order of the answer.
+        extensions: (id, URI) pairs; the id with its direction as we answer it (`7/recvonly`) where the offer had one.
+        rids: of the layers that the client sends.
+    """
+
+    kind: Literal["audio", "video"]
+    mid: str
+    formats: tuple[Format, ...]
+    extensions: tuple[tuple[str, str], ...]
+    rids: tuple[str, ...] = ()
+    reduced_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +195,7 @@ class OfferedTrack:
 
 @dataclass(frozen=True)
 class SlotSsrc:
-    """A slot's streams in the answer: one primary SSRC, and one for RTX where it carries pictures; `msid` its stream id."""
+    """A slot's streams in the answer: a primary SSRC, one for RTX where it carries pictures; `msid` its stream id."""
 
     mid: str
     ssrc: int
