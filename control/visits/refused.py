@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# name: (HTTP status, title). Problem types are `<public_url>/problems/<name>` (RFC 9457); over the websocket the name is
-# the `code` of an `error`.
+# name: (HTTP status, title). Problem types are `<public_url>/problems/<name>` (RFC 9457); over the websocket the name
+# is the `code` of an `error`.
 PROBLEMS: Mapping[str, tuple[int, str]] = {
     "not-authenticated": (401, "Credentials are missing or not accepted"),
     "token-not-accepted": (401, "The secret or token is not accepted"),

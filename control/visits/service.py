@@ -2,49 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import structlog
+
+from ..secret import Clock, Ids, Random
+from ..secret import now as wall_clock
+from ..store import queries
+from ..store.store import Store, Transaction
+from . import admission, arrivals, bookings, invitations, views
+from .bookings import NewRoom
+from .invitations import NewParticipant
+from .refused import FieldError, Refused, TokenRefused
+from .rules import INSIDE, LIVE, State
+from .scene import LOST_FOR, Policy, Scene, World
 from .values import Actor, EmbedToken, Invited, OpenedSession, Participant, RoomSnapshot, Session, Verb, Vouched
 
 RoomCallback = Callable[[str], Awaitable[None]]
 MuteCallback = Callable[[str, str, Actor], Awaitable[None]]
 
+log = structlog.get_logger(__name__)
+
 
 class Visits:
-    """Rooms, people and admission; all rules are in `rules` and `identity`, all memory in the store.
+    """Rooms, people and admission; all rules are in `rules`, `identity` and their tables, all memory in the store.
 
     Methods that a portal reaches take `tenant`: whatever belongs to another tenant is refused as `not-found`.
     Everything raises `Refused`; nothing has changed then.
     """
 
-    # -- arriving (used by api.sessions and signaling) --
+    def __init__(self, store: Store, policy: Policy, *, clock: Clock = wall_clock, random: Random = os.urandom) -> None:
+        self.store = store
+        self.policy = policy
+        self.clock = clock
+        self.random = random
+        self._ids = Ids(random)
+        self._room_callbacks: list[RoomCallback] = []
+        self._mute_callbacks: list[MuteCallback] = []
+        # Rooms whose listeners are being told; True when they have changed again meanwhile.
+        self._telling: dict[str, bool] = {}
+
+    async def start(self) -> None:
+        """After a restart nobody is connected until they say so; they have five minutes."""
+        async with self.store.write() as transaction:
+            await queries.lose_everyone(transaction.db, self.clock())
+
+    # -- arriving --
 
     async def open_session(
         self, *, invite: str | None = None, embed_token: str | None = None, resume: str | None = None
     ) -> OpenedSession:
         """Exchanges exactly one secret for a session (POST /v1/sessions)."""
-        raise NotImplementedError
+        given = [secret for secret in (invite, embed_token, resume) if secret is not None]
+        if len(given) != 1:
+            detail = "expected exactly one of invite, embed_token and resume"
+            raise Refused("invalid-body", detail, errors=[FieldError("#", detail)])
+        how = (
+            arrivals.open_by_invite
+            if invite is not None
+            else arrivals.open_by_embed_token
+            if embed_token is not None
+            else arrivals.open_by_resume
+        )
+        async with self.store.write() as transaction:
+            scene, opened = await how(self._world(), transaction, given[0])
+            self._tell_after(transaction, scene)
+        return opened
 
     async def session(self, token: str) -> Session:
         """Whose token this is. Raises TokenRefused. An ended room's sessions are found until `reopen` is too late."""
-        raise NotImplementedError
+        async with self.store.read() as db:
+            found, renewed = await arrivals.by_token(db, token, self.clock())
+        if renewed:
+            # The token that was given last is in use, so the answer that carried it arrived: the former one is done.
+            async with self.store.write() as transaction:
+                await arrivals.forget_former_token(transaction.db, found.id)
+        return found
 
     async def arrive(self, session: str) -> Session:
         """`hello` of the session with this id: invited -> waiting, or straight in where the rules say so.
 
-        Also writes down that it is connected. Raises Refused `gone`, `room-locked` or `session-replaced`.
+        Also writes down that it is connected. Raises Refused `gone`, `not-open-yet`, `room-locked`, `session-replaced`.
         """
-        raise NotImplementedError
+        async with self._of_session(session) as scene:
+            arrivals.arrive(scene, scene.sessions[session])
+            return self._session(scene, session)
 
     async def leave(self, session: str) -> Session:
         """Leaves on their own account; a page that has left can come back."""
-        raise NotImplementedError
+        async with self._of_session(session) as scene:
+            arrivals.leave(scene, scene.sessions[session])
+            return self._session(scene, session)
 
     async def connection(self, session: str, connected: bool, at: datetime | None = None) -> None:
-        """Writes down that a session is connected, or lost since `at` (default now); five minutes later it has left."""
-        raise NotImplementedError
+        """Writes down that a session is connected, or lost since `at` (default now); five minutes later it has left.
+
+        What isn't known any more (replaced, ended) is passed over: the network says so whenever it likes.
+        """
+        try:
+            async with self._of_session(session) as scene:
+                if scene.state in LIVE:
+                    arrivals.connect(scene, scene.sessions[session], connected, at or scene.now)
+        except Refused:
+            return
 
     # -- admission --
 
@@ -64,7 +128,11 @@ class Visits:
 
         When `by.participant` is set, that participant must be an admitted host of this room, else `not-allowed`.
         """
-        raise NotImplementedError
+        async with self._scene(room, tenant) as (scene, transaction):
+            admission.act(scene, participant, verb, by, session=session, reason=reason, host=host)
+            if verb is Verb.MUTE:
+                transaction.after_commit.append(lambda: self._tell_mute(room, participant, by))
+            return self._participant(scene, participant)
 
     async def record_identity(
         self,
@@ -78,45 +146,215 @@ class Visits:
         tenant: str | None = None,
     ) -> Participant:
         """A host saw a document (`document`) or knows the person (`known_in_person`)."""
-        raise NotImplementedError
+        async with self._scene(room, tenant) as (scene, _):
+            admission.record_identity(scene, participant, method, by, document_type=document_type, session=session)
+            return self._participant(scene, participant)
 
     async def lock(self, room: str, by: Actor, *, tenant: str | None = None) -> RoomSnapshot:
-        raise NotImplementedError
+        """No new arrivals any more; who was admitted still returns."""
+        async with self._scene(room, tenant) as (scene, _):
+            bookings.lock(scene, by, True)
+            return scene.snapshot()
 
     async def unlock(self, room: str, by: Actor, *, tenant: str | None = None) -> RoomSnapshot:
-        raise NotImplementedError
+        """New arrivals may come again."""
+        async with self._scene(room, tenant) as (scene, _):
+            bookings.lock(scene, by, False)
+            return scene.snapshot()
 
     async def end(self, room: str, by: Actor, *, tenant: str | None = None) -> RoomSnapshot:
-        raise NotImplementedError
+        """Ends the visit for everyone."""
+        async with self._scene(room, tenant) as (scene, _):
+            bookings.end(scene, by)
+            return scene.snapshot()
 
     async def reopen(self, room: str, by: Actor, *, tenant: str | None = None) -> RoomSnapshot:
-        raise NotImplementedError
+        """Within ten minutes of the end; everyone may come back to where they were."""
+        async with self._scene(room, tenant) as (scene, _):
+            await bookings.reopen(scene, by)
+            return scene.snapshot()
 
     # -- reading and hearing --
 
     async def snapshot(self, room: str, *, tenant: str | None = None) -> RoomSnapshot:
-        """The room as it is on disk."""
-        raise NotImplementedError
+        """The room as it is on disk. Raises Refused `not-found`."""
+        async with self.store.read() as db:
+            row = await queries.room(db, room, tenant)
+            if row is None:
+                raise Refused("not-found", "there is no such room")
+            people, sessions = await queries.participants(db, room), await queries.sessions(db, room)
+            return views.snapshot(row, people, sessions, self.clock())
 
     def subscribe(self, callback: RoomCallback) -> None:
-        """`callback(room id)` is awaited after each commit that changed a room, in commit order per room."""
-        raise NotImplementedError
+        """`callback(room id)` is awaited after a commit that changed the room, never twice at once for one room.
+
+        What changes while it runs is told in one further call, so a snapshot taken inside is never missed.
+        """
+        self._room_callbacks.append(callback)
 
     def subscribe_mutes(self, callback: MuteCallback) -> None:
         """`callback(room, participant, by)` after an accepted `mute` of a microphone, which only memory knows."""
-        raise NotImplementedError
+        self._mute_callbacks.append(callback)
 
     # -- used by the HTTP API and the app only --
 
-    async def create_room(self, tenant: str, new: Any) -> tuple[RoomSnapshot, list[Invited]]:
-        raise NotImplementedError
+    async def create_room(
+        self, tenant: str, new: NewRoom, participants: Sequence[NewParticipant] = ()
+    ) -> tuple[RoomSnapshot, list[Invited]]:
+        """Makes a room, with the links of whoever is invited at once."""
+        async with self.store.write() as transaction:
+            scene = await bookings.create(self._world(), transaction, tenant, new)
+            invited = [await invitations.invite(scene, one, None) for one in participants]
+            self._tell_after(transaction, scene)
+            return scene.snapshot(), invited
 
-    async def invite(self, room: str, new: Any, *, by: Actor | None, tenant: str) -> Invited:
-        raise NotImplementedError
+    async def change_room(
+        self, room: str, changes: Mapping[str, Any], *, version: int | None, tenant: str
+    ) -> RoomSnapshot:
+        """A merge patch that has been validated; `version` is If-Match, None for any."""
+        async with self._scene(room, tenant) as (scene, _):
+            _match(scene.room.version, version)
+            await bookings.change(scene, changes)
+            return scene.snapshot()
+
+    async def cancel_room(self, room: str, *, tenant: str) -> None:
+        """Refused while in progress."""
+        async with self._scene(room, tenant) as (scene, _):
+            bookings.cancel(scene)
+
+    async def rooms(self, tenant: str, chosen: queries.RoomFilter, limit: int) -> tuple[list[RoomSnapshot], str | None]:
+        """Up to `limit` rooms, and the id after which to go on."""
+        async with self.store.read() as db:
+            return await bookings.page(db, tenant, chosen, limit, self.clock())
+
+    async def invite(
+        self, room: str, new: NewParticipant, *, by: Actor | None = None, tenant: str | None = None
+    ) -> Invited:
+        """Adds somebody, with their link."""
+        async with self._scene(room, tenant) as (scene, _):
+            return await invitations.invite(scene, new, by)
+
+    async def renew_link(
+        self, room: str, participant: str, *, by: Actor | None = None, tenant: str | None = None
+    ) -> Invited:
+        """A new link instead of the old one."""
+        async with self._scene(room, tenant) as (scene, _):
+            return invitations.renew_link(scene, participant, by)
+
+    async def change_participant(
+        self,
+        room: str,
+        participant: str,
+        changes: Mapping[str, Any],
+        *,
+        version: int | None,
+        by: Actor | None = None,
+        tenant: str | None = None,
+    ) -> Participant:
+        """A merge patch that has been validated; `version` is If-Match, None for any."""
+        async with self._scene(room, tenant) as (scene, _):
+            _match(scene.participant(participant).version, version)
+            invitations.change(scene, participant, changes, by)
+            return self._participant(scene, participant)
+
+    async def withdraw(
+        self, room: str, participant: str, *, by: Actor | None = None, tenant: str | None = None
+    ) -> None:
+        """Takes an invitation back."""
+        async with self._scene(room, tenant) as (scene, _):
+            invitations.withdraw(scene, participant, by)
 
     async def embed_token(self, room: str, participant: str, vouched: Vouched | None, *, tenant: str) -> EmbedToken:
-        raise NotImplementedError
+        """The portal vouches for somebody it has logged in."""
+        async with self._scene(room, tenant) as (scene, _):
+            return await invitations.embed_token(scene, participant, vouched)
 
     async def tick(self) -> None:
-        """Opens and closes rooms, lets the lost leave; called once a second."""
-        raise NotImplementedError
+        """Opens and closes rooms, lets the lost leave; called once a second. One transaction a room."""
+        now = self.clock()
+        live, inside = [str(one) for one in LIVE], [str(one) for one in INSIDE]
+        present = [str(one) for one in (State.WAITING, State.IDENTIFYING, State.ADMITTED)]
+        async with self.store.read() as db:
+            opening = await queries.rooms_to_open(db, now)
+            lost = await queries.sessions_lost(db, now - LOST_FOR, present)
+            closing = await queries.rooms_to_close(db, now, live, inside)
+        for room in opening:
+            async with self._scene(room, None):
+                pass  # reading a room that is due opens it
+        for _, session in lost:
+            async with self._of_session(session) as scene:
+                row = scene.sessions[session]
+                if row.lost_since is not None and scene.now - row.lost_since >= LOST_FOR:
+                    arrivals.leave(scene, row, lost=True)
+        for room in closing:
+            async with self._scene(room, None) as (scene, _):
+                if scene.state in LIVE and scene.room.closes_at <= scene.now and scene.inside() == 0:
+                    bookings.end(scene, None)
+
+    # -- inside --
+
+    def _world(self) -> World:
+        return World(self.policy, self.clock(), self._ids, self.random)
+
+    @asynccontextmanager
+    async def _scene(self, room: str, tenant: str | None) -> AsyncIterator[tuple[Scene, Transaction]]:
+        async with self.store.write() as transaction:
+            scene = await Scene.of(self._world(), transaction, room, tenant)
+            yield scene, transaction
+            self._tell_after(transaction, scene)
+
+    @asynccontextmanager
+    async def _of_session(self, session: str) -> AsyncIterator[Scene]:
+        async with self.store.write() as transaction:
+            row = await queries.session(transaction.db, session)
+            if row is None:
+                raise TokenRefused("token-not-accepted", "there is no such session")
+            if row.closed_at is not None:
+                raise TokenRefused("session-replaced", "another browser has taken this one's place")
+            scene = await Scene.of(self._world(), transaction, row.room, None)
+            if row.participant not in scene.participants:
+                raise TokenRefused("session-replaced", "the invitation was taken back")
+            yield scene
+            self._tell_after(transaction, scene)
+
+    def _participant(self, scene: Scene, participant: str) -> Participant:
+        row = scene.participant(participant)
+        return views.participant(row, scene.current(row))
+
+    def _session(self, scene: Scene, session: str) -> Session:
+        row = scene.sessions[session]
+        return views.session(row, scene.participant(row.participant), scene.room, scene.now)
+
+    def _tell_after(self, transaction: Transaction, scene: Scene) -> None:
+        if scene.changed:
+            room = scene.room.id
+            transaction.after_commit.append(lambda: self._tell(room))
+
+    async def _tell(self, room: str) -> None:
+        if room in self._telling:
+            self._telling[room] = True
+            return
+        self._telling[room] = True
+        try:
+            while self._telling[room]:
+                self._telling[room] = False
+                for callback in self._room_callbacks:
+                    try:
+                        await callback(room)
+                    except Exception:
+                        # It is on disk; that somebody couldn't be told must not undo the answer.
+                        log.exception("a listener failed", room=room)
+        finally:
+            del self._telling[room]
+
+    async def _tell_mute(self, room: str, participant: str, by: Actor) -> None:
+        for callback in self._mute_callbacks:
+            try:
+                await callback(room, participant, by)
+            except Exception:
+                log.exception("a listener failed", room=room)
+
+
+def _match(present: int, wanted: int | None) -> None:
+    if wanted is not None and wanted != present:
+        raise Refused("version-mismatch", "it has changed since you read it: read it again")

@@ -1,0 +1,192 @@
+"""The tables. Times are microseconds since 1970 (UTC); secrets are SHA-256 hashes of them, never themselves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Dialect, ForeignKey, Index, Integer, LargeBinary, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Time(TypeDecorator[datetime]):
+    """An instant. SQLite has no type with a zone, and text in mixed offsets doesn't sort; a number does everywhere."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: Time, dict[str, Any]: JSON(none_as_null=True), list[str]: JSON, bytes: LargeBinary}  # noqa: RUF012
+
+
+class Tenant(Base):
+    """A region or clinic; nothing is shared between two of them. `id` is its name in links."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    scopes: Mapped[list[str]]
+    secret: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class Room(Base):
+    __tablename__ = "rooms"
+    __table_args__ = (
+        # One live room an external_ref, kept by the database: two portals' workers may ask at the same time.
+        Index(
+            "one_live_room_per_external_ref",
+            "tenant",
+            "external_ref",
+            unique=True,
+            sqlite_where=text("state in ('scheduled', 'open', 'in_progress')"),
+            postgresql_where=text("state in ('scheduled', 'open', 'in_progress')"),
+        ),
+        Index("rooms_by_state_and_time", "state", "opens_at", "closes_at"),
+        Index("rooms_by_care_unit", "tenant", "care_unit_key"),
+    )
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    form: Mapped[str] = mapped_column(String(16))
+    training: Mapped[bool] = mapped_column(Boolean, default=False)
+    external_ref: Mapped[str | None] = mapped_column(String(200))
+    patient_ref: Mapped[str | None] = mapped_column(String(200))
+    title: Mapped[str | None] = mapped_column(String(200))
+    care_unit: Mapped[dict[str, Any]]
+    # What the unit is known by everywhere: its `hsa_id`, else its name.
+    care_unit_key: Mapped[str] = mapped_column(String(200))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    opens_at: Mapped[datetime]
+    closes_at: Mapped[datetime]
+    time_zone: Mapped[str] = mapped_column(String(64))
+    language: Mapped[str] = mapped_column(String(35))
+    max_participants: Mapped[int] = mapped_column(Integer)
+    locked: Mapped[bool] = mapped_column(Boolean, default=False)
+    identity_policy: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class Participant(Base):
+    """Somebody invited. Their state is that of the arrival `session`, which is kept here too, to be listed by."""
+
+    __tablename__ = "participants"
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    room: Mapped[str] = mapped_column(ForeignKey("rooms.id"), index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    host: Mapped[bool] = mapped_column(Boolean, default=False)
+    display_name: Mapped[str] = mapped_column(String(200))
+    sign_language: Mapped[bool] = mapped_column(Boolean, default=False)
+    external_ref: Mapped[str | None] = mapped_column(String(200))
+    phone: Mapped[str | None] = mapped_column(String(32))
+    email: Mapped[str | None] = mapped_column(String(254))
+    language: Mapped[str | None] = mapped_column(String(35))
+    notify: Mapped[bool] = mapped_column(Boolean, default=False)
+    expected_subject: Mapped[str | None] = mapped_column(String(200))
+    link: Mapped[bytes | None] = mapped_column(unique=True)
+    # No foreign key: sessions refer to participants, and a circle of keys helps nobody.
+    session: Mapped[str | None] = mapped_column(String(48))
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class Session(Base):
+    """One arrival: a browser that exchanged a secret for a token.
+
+    `token` and `resume` are what it was given last; the former ones work until those have been used, so that a lost
+    answer locks nobody out.
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("sessions_lost", "lost_since"),)
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    room: Mapped[str] = mapped_column(ForeignKey("rooms.id"), index=True)
+    participant: Mapped[str] = mapped_column(ForeignKey("participants.id"), index=True)
+    token: Mapped[bytes] = mapped_column(unique=True)
+    former_token: Mapped[bytes | None] = mapped_column(unique=True)
+    resume: Mapped[bytes] = mapped_column(unique=True)
+    former_resume: Mapped[bytes | None] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    since: Mapped[datetime]
+    arrived_at: Mapped[datetime | None]
+    # Whether the portal vouched for it (an embed token); a vouched host comes in at once.
+    vouched: Mapped[bool] = mapped_column(Boolean, default=False)
+    # Whether it may come back without waiting: it was admitted, and not put on hold or removed since.
+    admitted_browser: Mapped[bool] = mapped_column(Boolean, default=False)
+    identifying_host: Mapped[str | None] = mapped_column(String(48))
+    identity: Mapped[dict[str, Any] | None]
+    reason: Mapped[str | None] = mapped_column(String(500))
+    connection: Mapped[str] = mapped_column(String(16), default="none")
+    lost_since: Mapped[datetime | None]
+    # Replaced by another browser, or its link was renewed.
+    closed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class EmbedToken(Base):
+    __tablename__ = "embed_tokens"
+
+    secret: Mapped[bytes] = mapped_column(primary_key=True)
+    participant: Mapped[str] = mapped_column(ForeignKey("participants.id"), index=True)
+    identity: Mapped[dict[str, Any] | None]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    used_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """What happened, in commit order; everything that listens reads from here."""
+
+    __tablename__ = "events"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(48), unique=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    room: Mapped[str] = mapped_column(ForeignKey("rooms.id"), index=True)
+    participant: Mapped[str | None] = mapped_column(String(48))
+    type: Mapped[str] = mapped_column(String(48))
+    occurred_at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class Answer(Base):
+    """What a request with an Idempotency-Key was answered, readable only with the credentials and that key."""
+
+    __tablename__ = "answers"
+
+    key: Mapped[bytes] = mapped_column(primary_key=True)
+    request: Mapped[bytes]
+    nonce: Mapped[bytes]
+    sealed: Mapped[bytes]
+    expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,157 @@
+"""What is asked of the database; everything that is found is bound to a tenant or to a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .models import ApiKey, EmbedToken, Event, Participant, Room, Session, Tenant
+
+__all__ = ["IntegrityError"]
+
+
+async def room(db: AsyncSession, room_id: str, tenant: str | None) -> Room | None:
+    """The room, where it is the tenant's; `tenant` None asks for whoever's it is."""
+    found = await db.get(Room, room_id)
+    return found if found is not None and tenant in (None, found.tenant) else None
+
+
+async def participants(db: AsyncSession, room_id: str) -> Sequence[Participant]:
+    """Everyone invited to the room, in order of invitation."""
+    query = select(Participant).where(Participant.room == room_id, Participant.deleted_at.is_(None))
+    return (await db.scalars(query.order_by(Participant.id))).all()
+
+
+async def sessions(db: AsyncSession, room_id: str) -> Sequence[Session]:
+    """All arrivals of the room that aren't closed, in the order they were opened."""
+    query = select(Session).where(Session.room == room_id, Session.closed_at.is_(None)).order_by(Session.id)
+    return (await db.scalars(query)).all()
+
+
+async def session(db: AsyncSession, session_id: str) -> Session | None:
+    return await db.get(Session, session_id)
+
+
+async def session_by_token(db: AsyncSession, digest: bytes) -> Session | None:
+    return await db.scalar(select(Session).where(or_(Session.token == digest, Session.former_token == digest)))
+
+
+async def session_by_resume(db: AsyncSession, digest: bytes) -> Session | None:
+    return await db.scalar(select(Session).where(or_(Session.resume == digest, Session.former_resume == digest)))
+
+
+async def participant(db: AsyncSession, participant_id: str) -> Participant | None:
+    return await db.get(Participant, participant_id)
+
+
+async def participant_by_link(db: AsyncSession, digest: bytes) -> Participant | None:
+    query = select(Participant).where(Participant.link == digest, Participant.deleted_at.is_(None))
+    return await db.scalar(query)
+
+
+async def embed_token(db: AsyncSession, digest: bytes) -> EmbedToken | None:
+    return await db.get(EmbedToken, digest)
+
+
+async def forget_embed_tokens(db: AsyncSession, before: datetime) -> None:
+    await db.execute(delete(EmbedToken).where(EmbedToken.expires_at < before))
+
+
+async def room_with_external_ref(db: AsyncSession, tenant: str, external_ref: str, states: Sequence[str]) -> str | None:
+    """Id of the live room that has this `external_ref`."""
+    query = select(Room.id).where(Room.tenant == tenant, Room.external_ref == external_ref, Room.state.in_(states))
+    return await db.scalar(query)
+
+
+@dataclass(frozen=True)
+class RoomFilter:
+    """What `GET /v1/rooms` lists: `starts_from` up to but not including `starts_to`, after the id `after`."""
+
+    state: str | None = None
+    starts_from: datetime | None = None
+    starts_to: datetime | None = None
+    external_ref: str | None = None
+    care_unit: str | None = None
+    after: str | None = None
+
+
+async def rooms(db: AsyncSession, tenant: str, chosen: RoomFilter, limit: int) -> Sequence[Room]:
+    """Rooms of the tenant in the order they were made."""
+    query = select(Room).where(Room.tenant == tenant).order_by(Room.id).limit(limit)
+    if chosen.state is not None:
+        query = query.where(Room.state == chosen.state)
+    if chosen.starts_from is not None:
+        query = query.where(Room.starts_at >= chosen.starts_from)
+    if chosen.starts_to is not None:
+        query = query.where(Room.starts_at < chosen.starts_to)
+    if chosen.external_ref is not None:
+        query = query.where(Room.external_ref == chosen.external_ref)
+    if chosen.care_unit is not None:
+        query = query.where(Room.care_unit_key == chosen.care_unit)
+    if chosen.after is not None:
+        query = query.where(Room.id > chosen.after)
+    return (await db.scalars(query)).all()
+
+
+async def rooms_to_open(db: AsyncSession, now: datetime) -> Sequence[str]:
+    return (await db.scalars(select(Room.id).where(Room.state == "scheduled", Room.opens_at <= now))).all()
+
+
+async def rooms_to_close(db: AsyncSession, now: datetime, live: Sequence[str], inside: Sequence[str]) -> Sequence[str]:
+    """Rooms past `closes_at` in which nobody is any more."""
+    someone = select(Session.id).where(Session.room == Room.id, Session.closed_at.is_(None), Session.state.in_(inside))
+    query = select(Room.id).where(Room.state.in_(live), Room.closes_at <= now, ~someone.exists())
+    return (await db.scalars(query)).all()
+
+
+async def sessions_lost(db: AsyncSession, before: datetime, present: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """(room, session) of everyone present who has been lost since `before` or longer."""
+    query = (
+        select(Session.room, Session.id)
+        .join(Room, Room.id == Session.room)
+        .where(Session.lost_since <= before, Session.closed_at.is_(None), Session.state.in_(present))
+        .where(Room.state.in_(("scheduled", "open", "in_progress")))
+    )
+    return [(row.room, row.id) for row in await db.execute(query)]
+
+
+async def lose_everyone(db: AsyncSession, now: datetime) -> None:
+    """After a restart nobody is connected until they say so."""
+    query = update(Session).where(Session.connection.in_(("connected", "connecting")))
+    await db.execute(query.values(connection="lost", lost_since=now))
+
+
+async def forget_unused(db: AsyncSession, participant_id: str, keep: int) -> None:
+    """Of the sessions that never said `hello`, only the newest `keep` of a participant are kept."""
+    query = (
+        select(Session.id)
+        .where(Session.participant == participant_id, Session.arrived_at.is_(None))
+        .order_by(Session.id.desc())
+        .offset(keep)
+    )
+    ids = (await db.scalars(query)).all()
+    if ids:
+        await db.execute(delete(Session).where(Session.id.in_(ids)))
+
+
+async def events(db: AsyncSession, tenant: str, after: int, limit: int) -> Sequence[Event]:
+    query = select(Event).where(Event.tenant == tenant, Event.position > after).order_by(Event.position).limit(limit)
+    return (await db.scalars(query)).all()
+
+
+async def api_key(db: AsyncSession, digest: bytes) -> ApiKey | None:
+    return await db.scalar(select(ApiKey).where(ApiKey.secret == digest))
+
+
+async def api_keys(db: AsyncSession, tenant: str | None) -> Sequence[ApiKey]:
+    query = select(ApiKey).order_by(ApiKey.id)
+    return (await db.scalars(query if tenant is None else query.where(ApiKey.tenant == tenant))).all()
+
+
+async def tenants(db: AsyncSession) -> Sequence[Tenant]:
+    return (await db.scalars(select(Tenant).order_by(Tenant.id))).all()

@@ -1,0 +1,224 @@
+"""Coming, being lost, going: sessions of a room."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ..secret import digest, new_secret
+from ..store import models, queries
+from ..store.store import Db, Transaction
+from . import views
+from .refused import Refused, TokenRefused
+from .rules import INSIDE, LIVE, Event, RoomState, State
+from .scene import REOPEN_WITHIN, Scene, World
+from .values import OpenedSession, Session
+
+# One person opens a link in a few browsers at most; more is someone filling the queue of the staff.
+MAX_WAITING = 8
+MAX_UNUSED = 8
+SECRETS = {"invite": "", "embed_token": "vre_", "resume": "vrr_"}
+
+
+async def open_by_invite(world: World, transaction: Transaction, secret: str) -> tuple[Scene, OpenedSession]:
+    """A link in a browser that has no session yet."""
+    found = await queries.participant_by_link(transaction.db, digest(secret))
+    if found is None:
+        raise Refused("token-not-accepted", "this link isn't valid any more")
+    scene = await Scene.of(world, transaction, found.room, None)
+    scene.need_open()
+    if scene.room.locked:
+        raise Refused("room-locked", "the room is locked: nobody new is let in")
+    return scene, await _open(scene, scene.participant(found.id), vouched=False, identity=None)
+
+
+async def open_by_embed_token(world: World, transaction: Transaction, secret: str) -> tuple[Scene, OpenedSession]:
+    """Somebody whom the portal has logged in."""
+    found = await queries.embed_token(transaction.db, digest(secret))
+    person = None if found is None else await queries.participant(transaction.db, found.participant)
+    if found is None or person is None or person.deleted_at is not None or found.used_at is not None:
+        raise Refused("token-not-accepted", "this embed_token isn't valid, or has been used")
+    if found.expires_at <= world.now:
+        raise Refused("token-not-accepted", "this embed_token has expired")
+    scene = await Scene.of(world, transaction, person.room, None)
+    scene.need_open()
+    participant = scene.participant(person.id)
+    if scene.room.locked:
+        current = scene.current(participant)
+        if current is None or not current.admitted_browser:
+            raise Refused("room-locked", "the room is locked: nobody new is let in")
+    found.used_at = world.now
+    return scene, await _open(scene, participant, vouched=True, identity=found.identity)
+
+
+async def open_by_resume(world: World, transaction: Transaction, secret: str) -> tuple[Scene, OpenedSession]:
+    """A browser that comes back. Its secrets are renewed; the former ones work until the new ones are used."""
+    used = digest(secret)
+    row = await queries.session_by_resume(transaction.db, used)
+    if row is None:
+        raise Refused("token-not-accepted", "this resume secret isn't valid any more")
+    if row.closed_at is not None:
+        raise Refused("session-replaced", "another browser has taken this one's place, or the link was renewed")
+    scene = await Scene.of(world, transaction, row.room, None)
+    scene.need_open()
+    row = scene.sessions[row.id]
+    token, resume = new_secret("vrs_", world.random, 32), new_secret(SECRETS["resume"], world.random, 32)
+    if used == row.resume:
+        # The latest secret was used, so its answer arrived: whatever came before is done with.
+        row.former_resume = used
+        row.former_token = row.token
+    elif row.former_token is None:
+        row.former_token = row.token
+    row.resume, row.token = digest(resume), digest(token)
+    return scene, _opened(scene, row, token, resume)
+
+
+async def _open(
+    scene: Scene, participant: models.Participant, *, vouched: bool, identity: dict[str, Any] | None
+) -> OpenedSession:
+    waiting = [one for one in scene.arrivals(participant) if one.id != participant.session]
+    if len(waiting) >= MAX_WAITING:
+        raise Refused("too-many-requests", "this link waits in too many browsers already", retry_after=60)
+    token = new_secret("vrs_", scene.world.random, 32)
+    resume = new_secret(SECRETS["resume"], scene.world.random, 32)
+    row = models.Session(
+        id=scene.world.ids.new("sess"),
+        tenant=scene.room.tenant,
+        room=scene.room.id,
+        participant=participant.id,
+        token=digest(token),
+        resume=digest(resume),
+        state=State.INVITED,
+        since=scene.now,
+        vouched=vouched,
+        admitted_browser=False,
+        identity=identity,
+        connection="none",
+        created_at=scene.now,
+    )
+    scene.db.add(row)
+    scene.sessions[row.id] = row
+    await scene.db.flush()
+    await queries.forget_unused(scene.db, participant.id, MAX_UNUSED)
+    return _opened(scene, row, token, resume)
+
+
+def _opened(scene: Scene, row: models.Session, token: str, resume: str) -> OpenedSession:
+    return OpenedSession(
+        id=row.id,
+        token=token,
+        resume=resume,
+        room=row.room,
+        participant=row.participant,
+        expires_at=scene.room.closes_at,
+    )
+
+
+def arrive(scene: Scene, session: models.Session) -> None:
+    """`hello`: who is new waits, unless the rules let them in at once; who was here is as before."""
+    scene.need_open()
+    participant = scene.participant(session.participant)
+    if session.arrived_at is None:
+        _first_hello(scene, participant, session)
+    elif session.state == State.LEFT:
+        _come_back(scene, participant, session)
+    connect(scene, session, True, scene.now)
+
+
+def _first_hello(scene: Scene, participant: models.Participant, session: models.Session) -> None:
+    current = scene.current(participant)
+    returning = current is not None and current.admitted_browser
+    if scene.room.locked and not (session.vouched and returning):
+        raise Refused("room-locked", "the room is locked: nobody new is let in")
+    session.arrived_at = scene.now
+    straight = participant.host and (
+        session.vouched or (scene.world.policy.hosts_by_link and (current is None or current.connection != "connected"))
+    )
+    replaced = current if current is not None and current.state in INSIDE else None
+    if scene.inside(but=replaced) >= scene.room.max_participants:
+        straight = False
+    if current is not None and current.state in (State.DENIED, State.REMOVED):
+        # No link leads back in for them; a host who changes their mind finds the browser they are at now.
+        session.state, session.reason, session.since = current.state, current.reason, scene.now
+        participant.session = session.id
+        scene.changed = True
+    elif straight:
+        _close_others(scene, participant, session)
+        participant.session = session.id
+        scene.move(session, Event.RETURN)
+    else:
+        if current is None or current.state == State.LEFT:
+            participant.session = session.id
+        scene.move(session, Event.ARRIVE)
+
+
+def _come_back(scene: Scene, participant: models.Participant, session: models.Session) -> None:
+    full = scene.inside() >= scene.room.max_participants
+    current = scene.current(participant)
+    elsewhere = current is not None and current is not session and current.state in INSIDE
+    if session.admitted_browser and not full and not elsewhere:
+        participant.session = session.id
+        scene.move(session, Event.RETURN)
+        return
+    if scene.room.locked and not session.admitted_browser:
+        raise Refused("room-locked", "the room is locked: nobody new is let in")
+    if current is None or current.state == State.LEFT:
+        participant.session = session.id
+    session.admitted_browser = False
+    scene.move(session, Event.ARRIVE)
+
+
+def _close_others(scene: Scene, participant: models.Participant, session: models.Session) -> None:
+    """Only one browser of a participant may be in the room, or come back to it without waiting."""
+    for one in scene.open_sessions():
+        other = one.participant == participant.id and one is not session
+        if other and (one.admitted_browser or one.id == participant.session):
+            scene.close(one)
+
+
+def take_over(scene: Scene, participant: models.Participant, session: models.Session) -> None:
+    """The arrival becomes the participant's; the browser that was it before is closed."""
+    _close_others(scene, participant, session)
+    participant.session = session.id
+
+
+def connect(scene: Scene, session: models.Session, connected: bool, at: datetime) -> None:
+    """Writes down that a session is connected, or lost since `at`."""
+    state = "connected" if connected else "lost"
+    if session.connection == state or session.arrived_at is None:
+        return
+    session.connection = state
+    session.lost_since = None if connected else at
+    scene.note(f"participant.{state}", session.participant, session=session.id)
+    scene.start_if_met()
+
+
+def leave(scene: Scene, session: models.Session, *, lost: bool = False) -> None:
+    """Said, or lost for five minutes. Who was denied or removed stays that."""
+    scene.move(session, Event.LEAVE, lost=lost or None)
+    session.connection = "lost" if lost else "none"
+    session.lost_since = None
+
+
+async def by_token(db: Db, token: str, now: datetime) -> tuple[Session, bool]:
+    """Whose token this is, and whether a former one may be forgotten now. Raises TokenRefused."""
+    used = digest(token)
+    row = await queries.session_by_token(db, used)
+    person = None if row is None else await queries.participant(db, row.participant)
+    room = None if row is None else await queries.room(db, row.room, None)
+    if row is None or person is None or room is None:
+        raise TokenRefused("token-not-accepted", "this session token isn't valid")
+    if row.closed_at is not None or person.deleted_at is not None:
+        raise TokenRefused("session-replaced", "another browser has taken this one's place, or the link was renewed")
+    if views.room_state(room, now) not in LIVE:
+        reopens = room.state == RoomState.ENDED and room.ended_at is not None and now - room.ended_at <= REOPEN_WITHIN
+        if not reopens:
+            raise TokenRefused("gone", "the visit is over")
+    return views.session(row, person, room, now), row.token == used and row.former_token is not None
+
+
+async def forget_former_token(db: Db, session_id: str) -> None:
+    """The token that was given last has been used."""
+    row = await queries.session(db, session_id)
+    if row is not None:
+        row.former_token = None

@@ -1,0 +1,158 @@
+"""Who is invited to a room: their links, their data, and whom a portal vouches for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ..secret import digest, new_secret
+from ..store import models, queries
+from . import views
+from .admission import vouched as vouched_identity
+from .refused import FieldError, Refused
+from .rules import INSIDE, LIVE, State
+from .scene import Scene
+from .values import Actor, EmbedToken, Invited, Role, Vouched
+
+# A visit has a handful of people; more invitations than this are a mistake or worse.
+MAX_INVITED = 64
+EMBED_FOR = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class NewParticipant:
+    """Somebody to be invited; already validated field by field."""
+
+    role: Role
+    display_name: str
+    host: bool = False
+    sign_language: bool = False
+    external_ref: str | None = None
+    phone: str | None = None
+    email: str | None = None
+    language: str | None = None
+    notify: bool = False
+    expected_subject: str | None = None
+
+
+async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited:
+    """Adds somebody with a link of their own, also in mid-visit."""
+    if by is not None:
+        scene.need_authority(by)
+    if scene.state not in LIVE:
+        raise Refused("state-conflict", f"the room is {scene.state}")
+    if len(scene.participants) >= MAX_INVITED:
+        raise Refused("room-full", f"{MAX_INVITED} people are invited already")
+    if new.host and new.role is not Role.CAREGIVER:
+        raise Refused(
+            "invalid-body", "host doesn't fit", errors=[FieldError("#/host", "only a caregiver can be a host")]
+        )
+    secret = new_secret("", scene.world.random)
+    row = models.Participant(
+        id=scene.world.ids.new("part"),
+        tenant=scene.room.tenant,
+        room=scene.room.id,
+        role=new.role,
+        host=new.host,
+        display_name=new.display_name,
+        sign_language=new.sign_language,
+        external_ref=new.external_ref,
+        phone=new.phone,
+        email=new.email,
+        language=new.language,
+        notify=new.notify,
+        expected_subject=new.expected_subject,
+        link=digest(secret),
+        session=None,
+        created_at=scene.now,
+        version=1,
+    )
+    scene.db.add(row)
+    await scene.db.flush()
+    scene.participants[row.id] = row
+    scene.note("participant.invited", row.id, by, role=str(new.role), host=new.host)
+    return Invited(views.participant(row, None), _url(scene, secret))
+
+
+def renew_link(scene: Scene, participant_id: str, by: Actor | None) -> Invited:
+    """A new link; the old one stops working, and who waits by it is closed."""
+    if by is not None:
+        scene.need_authority(by)
+    if scene.state not in LIVE:
+        raise Refused("state-conflict", f"the room is {scene.state}")
+    participant = scene.participant(participant_id)
+    secret = new_secret("", scene.world.random)
+    participant.link = digest(secret)
+    scene.changed = True
+    for session in scene.open_sessions():
+        by_link = session.participant == participant.id and not session.vouched and not session.admitted_browser
+        if by_link and session.state in (State.INVITED, State.WAITING, State.IDENTIFYING, State.LEFT):
+            scene.close(session)
+            if participant.session == session.id:
+                participant.session = None
+    return Invited(views.participant(participant, scene.current(participant)), _url(scene, secret))
+
+
+def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Actor | None) -> models.Participant:
+    """Corrects what is known about somebody; who they are to the room is fixed once they have arrived."""
+    if by is not None:
+        scene.need_authority(by)
+    participant = scene.participant(participant_id)
+    if scene.state not in LIVE:
+        raise Refused("state-conflict", f"the room is {scene.state}")
+    different = {name: value for name, value in changes.items() if getattr(participant, name) != value}
+    if scene.arrivals(participant) and {"role", "host", "expected_subject"} & set(different):
+        raise Refused("state-conflict", "role, host and expected_subject are fixed once somebody has arrived")
+    role, host = different.get("role", participant.role), different.get("host", participant.host)
+    if host and role != Role.CAREGIVER:
+        raise Refused(
+            "invalid-body", "host doesn't fit", errors=[FieldError("#/host", "only a caregiver can be a host")]
+        )
+    for name, value in different.items():
+        setattr(participant, name, value)
+    if different:
+        participant.version += 1
+        scene.note("room.updated", participant.id, by, fields=sorted(different))
+    return participant
+
+
+def withdraw(scene: Scene, participant_id: str, by: Actor | None) -> None:
+    """Takes an invitation back; who is in the room must be removed first."""
+    if by is not None:
+        scene.need_authority(by)
+    participant = scene.participant(participant_id)
+    mine = [one for one in scene.open_sessions() if one.participant == participant.id]
+    if any(one.state in INSIDE for one in mine):
+        raise Refused("state-conflict", "they are in the room: remove them first")
+    for session in mine:
+        scene.close(session)
+    participant.deleted_at = scene.now
+    participant.link = None
+    scene.note("room.updated", participant.id, by, fields=["participants"])
+    del scene.participants[participant.id]
+
+
+async def embed_token(scene: Scene, participant_id: str, who: Vouched | None) -> EmbedToken:
+    """What the portal's page opens a session with, once, within a minute."""
+    if scene.state not in LIVE:
+        raise Refused("gone", f"the visit is {scene.state}")
+    participant = scene.participant(participant_id)
+    secret = new_secret("vre_", scene.world.random, 32)
+    await queries.forget_embed_tokens(scene.db, scene.now - EMBED_FOR)
+    expires_at = scene.now + EMBED_FOR
+    scene.db.add(
+        models.EmbedToken(
+            secret=digest(secret),
+            participant=participant.id,
+            identity=None if who is None else vouched_identity(participant, who, scene.now),
+            expires_at=expires_at,
+        )
+    )
+    return EmbedToken(secret, expires_at)
+
+
+def _url(scene: Scene, secret: str) -> str:
+    # The secret is in the fragment, which browsers never send: no log and no Referer has it.
+    return f"{scene.world.policy.public_url}/j/{scene.room.tenant}#{secret}"
