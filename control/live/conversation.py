@@ -1,0 +1,248 @@
+"""What one client says, and what comes of it: checked against what its arrival may do, then acted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ...sfu.types import Offer, Wish
+from ..visits.rules import INSIDE
+from ..visits.values import Actor, Participant, RoomSnapshot, Session, Verb
+from . import client_messages as heard
+from . import server_messages as said
+from . import views
+from .client import Client
+from .present import Present
+from .room import LiveRoom
+
+
+class Deciding(Protocol):
+    """What a conversation asks of `Visits`."""
+
+    async def leave(self, session: str) -> Session: ...
+
+    async def act(
+        self, room: str, participant: str, verb: Verb, by: Actor, *, session: str | None = None
+    ) -> Participant: ...
+
+    async def record_identity(
+        self,
+        room: str,
+        participant: str,
+        method: str,
+        by: Actor,
+        *,
+        document_type: str | None = None,
+        session: str | None = None,
+    ) -> Participant: ...
+
+    async def lock(self, room: str, by: Actor) -> RoomSnapshot: ...
+
+    async def unlock(self, room: str, by: Actor) -> RoomSnapshot: ...
+
+    async def end(self, room: str, by: Actor) -> RoomSnapshot: ...
+
+
+class Declined(Exception):
+    """Something that only memory can refuse.
+
+    Attributes:
+        code: as in `error`.
+        detail: what isn't met.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Conversation:
+    """One client's, from its hello to its last word."""
+
+    def __init__(self, room: LiveRoom, session: str, client: Client, visits: Deciding, wall: Callable[[], float]):
+        self._room = room
+        self._session = session
+        self._client = client
+        self._visits = visits
+        self._wall = wall
+
+    async def act(self, message: heard.AfterHello) -> None:
+        """Does what the message asks for.
+
+        Raises:
+            Refused, OfferRefused, Declined: it isn't done and nothing has changed; `code` and `detail` say why.
+        """
+        present = self._room.present.get(self._session)
+        if present is None or present.client is not self._client:
+            return  # this websocket is being closed
+        match message:
+            case heard.Ping():
+                self._client.say(said.Pong(id=message.id))
+            case heard.OfferSaid():
+                await self._offer(present, message)
+            case heard.Wishes():
+                present.wishes = message
+                self.wish(present)
+            case heard.Muted():
+                self._muted(present, message)
+            case heard.ChatSaid():
+                self._chat(present, message)
+            case heard.TypingSaid():
+                self._inside(present)
+                self._room.say(said.Typing(participant=present.participant, text=message.text), self._room.admitted)
+            case heard.HandSaid():
+                self._hand(present, message)
+            case heard.Sharing():
+                self._sharing(present, message)
+            case heard.Help():
+                self._help(present)
+            case heard.Stats():
+                pass  # checked and bounded; quality is made from them later
+            case heard.Leave():
+                await self._visits.leave(self._session)
+                self._client.close(1000)
+            case heard.Decision():
+                await self._visits.act(
+                    self._room.id,
+                    message.participant,
+                    Verb(message.type),
+                    self._actor(present),
+                    session=message.session,
+                )
+            case heard.IdentitySaid():
+                await self._visits.record_identity(
+                    self._room.id,
+                    message.participant,
+                    message.method,
+                    self._actor(present),
+                    document_type=message.document_type,
+                    session=message.session,
+                )
+            case heard.RoomDecision():
+                decide = {"lock": self._visits.lock, "unlock": self._visits.unlock, "end": self._visits.end}
+                await decide[message.type](self._room.id, self._actor(present))
+
+    def _inside(self, present: Present) -> None:
+        if not self._room.admitted(present):
+            raise Declined("not-allowed", "only people who are admitted may say this")
+
+    def _actor(self, present: Present) -> Actor:
+        """The host who decides. `Visits` asks the same of the participant; here the arrival must be the host's own."""
+        room = self._room.snapshot
+        person = None if room is None else views.person(room, present.participant)
+        if room is None or person is None or not self._room.host(present):
+            raise Declined("not-allowed", "only a host who is admitted may decide this")
+        return Actor(person.id, person.display_name, room.care_unit.name, person.id)
+
+    # -- media --
+
+    async def _offer(self, present: Present, offer: heard.OfferSaid) -> None:
+        if present.state not in INSIDE:
+            raise Declined("not-allowed", "an offer is for people who are admitted or identifying")
+        if offer.id <= self._client.last_offer:
+            raise Declined("bad-offer", f"the id must grow; the last one was {self._client.last_offer}")
+        self._client.last_offer = offer.id
+        room, key, node = self._room, present.key, self._room.node
+        self._client.offering = True
+        try:
+            sdp = await node.join(room.id, key, Offer(offer.id, offer.sdp, offer.restart))
+            stays = room.admitted(present) or room.waits(present)
+            if not stays or room.present.get(self._session) is not present:
+                # Somebody decided otherwise while the answer was made; only on hold the peer stays.
+                node.drop(room.id, key)
+                return
+            self._client.say(said.Answer(id=offer.id, sdp=sdp))
+            if not offer.restart:
+                self._joined(present)
+            present.slots = node.slots(room.id, key)
+        finally:
+            self._client.offering = False
+            room.publish()
+
+    def _joined(self, present: Present) -> None:
+        """A new peer knows nothing of what its participant said before."""
+        present.presence.joined(self._room.now())
+        for source, muted in present.muted.items():
+            if muted:
+                self._room.node.mute(self._room.id, present.key, "camera" if source == "camera" else "microphone", True)
+        if self._room.sharing.holder == present.session:
+            # A page that was loaded anew shares nothing; one that only made a new connection has said so here.
+            if self._client.shares:
+                self._room.node.share(self._room.id, present.key, True)
+            else:
+                self._room.sharing.release(present.session)
+                self._room.node.share(self._room.id, present.key, False)
+        self.wish(present)
+
+    def wish(self, present: Present) -> None:
+        """Hands a viewer's wishes on, in the names that media has for people."""
+        if present.wishes is None or present.state not in INSIDE:
+            return
+        keys = self._room.keys()
+        show = [
+            Wish(keys[wish.participant], wish.source, wish.max_height)
+            for wish in present.wishes.show
+            if wish.participant in keys
+        ]
+        pin = present.wishes.pin
+        self._room.node.wishes(self._room.id, present.key, show, None if pin is None else keys.get(pin))
+
+    def _muted(self, present: Present, message: heard.Muted) -> None:
+        present.muted[message.source] = message.muted
+        if not message.muted:
+            present.muted_by.pop(message.source, None)
+        self._room.node.mute(self._room.id, present.key, message.source, message.muted)
+        self._room.publish()
+
+    def _sharing(self, present: Present, message: heard.Sharing) -> None:
+        self._inside(present)
+        room = self._room
+        if not message.on:
+            self._client.shares = False
+            if room.sharing.release(present.session):
+                room.node.share(room.id, present.key, False)
+            return
+        former = room.present.get(room.sharing.holder or "")
+        there = former is not None and former.presence.state != "lost"
+        if not room.sharing.take(present.session, room.host(present), there):
+            raise Declined("screen-taken", "somebody else shows their screen")
+        self._client.shares = True
+        if former is not None and former is not present:
+            room.node.share(room.id, former.key, False)
+            if former.client is not None:
+                former.client.shares = False
+                former.client.refuse("screen-taken", "a host shows their screen instead of yours", "sharing")
+        room.node.share(room.id, present.key, True)
+
+    # -- talk --
+
+    def _chat(self, present: Present, message: heard.ChatSaid) -> None:
+        self._inside(present)
+        room = self._room
+        if message.to is not None:
+            self._actor(present)
+            if not any(other.participant == message.to and room.waits(other) for other in room.present.values()):
+                raise Declined("not-found", "`to` is nobody who waits here")
+        line = room.chat.said(present.participant, message.id)
+        if line is not None:
+            # Said again because the websocket was lost before its echo came; it counts once, and is echoed once more.
+            self._client.say(views.chat(line))
+            return
+        line = room.chat.say(present.participant, message.id, message.text, self._wall(), message.to)
+        room.say(views.chat(line), lambda other: room.hears(other, line))
+
+    def _hand(self, present: Present, message: heard.HandSaid) -> None:
+        self._inside(present)
+        if present.hand != message.raised:
+            present.hand = message.raised
+            hand = said.Hand(participant=present.participant, raised=message.raised)
+            self._room.say(hand, self._room.admitted)
+            self._room.publish()
+
+    def _help(self, present: Present) -> None:
+        room = self._room
+        person = None if room.snapshot is None else views.person(room.snapshot, present.participant)
+        call = said.Fallback(participant=present.participant, phone_available=bool(person and person.phone))
+        room.calls_for_help[present.participant] = call
+        room.say(call, room.host)

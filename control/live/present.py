@@ -1,0 +1,47 @@
+"""What memory knows of one arrival: everything that nobody writes down and that is gone after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...sfu.types import SlotView
+from ..visits.rules import State
+from .chat import Hearing
+from .client import Client
+from .client_messages import Wishes
+from .presence import Presence
+
+
+@dataclass
+class Present:
+    """One arrival of a room, with or without a websocket.
+
+    Attributes:
+        session: the arrival's id.
+        participant: whose arrival it is.
+        key: the name that media knows it by: the participant's id, or the session's where two arrivals of one
+            participant have media at once (a second browser is being identified while the first is inside).
+        written: the connection as it was last written down.
+        state: the arrival's, at the last snapshot; None before.
+        held: it waits because a host put it on hold.
+        muted: what is off, as said by itself or by a host.
+        muted_by: which of it a host turned off, and who that was.
+        wishes: what it wants to see, as last said.
+        slots: whom its slots show, by media keys.
+    """
+
+    session: str
+    participant: str
+    key: str
+    presence: Presence
+    written: bool = False
+    client: Client | None = None
+    state: State | None = None
+    held: bool = False
+    muted: dict[str, bool] = field(default_factory=lambda: {"microphone": False, "camera": False})
+    muted_by: dict[str, str] = field(default_factory=dict)
+    hand: bool = False
+    wishes: Wishes | None = None
+    hearing: Hearing = field(default_factory=Hearing)
+    slots: Sequence[SlotView] = ()

@@ -1,0 +1,360 @@
+"""One room in memory: its snapshot, its arrivals, and the telling of both to everyone who may hear it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from ...sfu.types import Person, SlotView
+from ..visits.rules import INSIDE, State
+from ..visits.values import Arrival, RoomSnapshot
+from . import server_messages as said
+from . import views
+from .chat import ChatLog, Line
+from .client import Client
+from .media import MediaNode
+from .presence import Presence
+from .present import Present
+from .sharing import Sharing
+
+REPLACED_OR_OVER = 4002
+SAID_HELLO_ELSEWHERE = 4001
+NORMAL = 1000
+
+# States that end a peer; somebody on hold keeps theirs (CONTRACT, A lost network).
+_PEERLESS = frozenset({State.LEFT, State.DENIED, State.REMOVED, State.INVITED})
+
+
+class Snapshots(Protocol):
+    """What a room asks of `Visits`."""
+
+    async def snapshot(self, room: str) -> RoomSnapshot: ...
+
+
+class LiveRoom:
+    """A room that somebody has said hello to.
+
+    `snapshot` is what is on disk, `present` what memory adds for each of its arrivals. Whatever changes either ends in
+    `publish`, which tells every client all that is now different for it.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        visits: Snapshots,
+        node: MediaNode,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        write: Callable[[str, bool], None],
+    ) -> None:
+        self.id = id
+        self.node = node
+        self.present: dict[str, Present] = {}
+        self.chat = ChatLog(wall())
+        self.sharing = Sharing()
+        self.calls_for_help: dict[str, said.Fallback] = {}
+        self.snapshot: RoomSnapshot | None = None
+        self._visits = visits
+        self.now = now
+        self._write = write
+        self._speaking = said.Speaking(speaking=[]).encode()
+        self._persons: tuple[Person, ...] | None = None
+        self._applying = False
+        self._lock = asyncio.Lock()
+        self._asked = self._done = 0
+
+    # -- from the disk --
+
+    async def refresh(self) -> None:
+        """Takes a snapshot and acts on it; askers that came before it was taken share it."""
+        self._asked += 1
+        asked = self._asked
+        async with self._lock:
+            if self._done >= asked:
+                return
+            taken = self._asked
+            snapshot = await self._visits.snapshot(self.id)
+            self._done = taken
+            self._apply(snapshot)
+
+    @property
+    def over(self) -> bool:
+        """The visit has ended or was cancelled."""
+        return self.snapshot is not None and self.snapshot.state in views.OVER
+
+    @property
+    def clients(self) -> list[Client]:
+        """Everyone connected."""
+        return [present.client for present in self.present.values() if present.client is not None]
+
+    def _apply(self, snapshot: RoomSnapshot) -> None:
+        self.snapshot = snapshot
+        self._applying = True
+        try:
+            arrivals = {arrival.session: arrival for arrival in snapshot.arrivals}
+            for session in [session for session in self.present if session not in arrivals]:
+                self._gone(self.present.pop(session))
+            for arrival in snapshot.arrivals:
+                self._step(arrival)
+            if self.over:
+                self.node.close_room(self.id)
+                for present in self.present.values():
+                    present.presence.dropped()
+            else:
+                self._tell_media(snapshot)
+        finally:
+            self._applying = False
+        self.publish()
+
+    def _gone(self, present: Present) -> None:
+        """Its link was renewed, or another browser of the same person was admitted."""
+        self.node.drop(self.id, present.key)
+        self.sharing.release(present.session)
+        if present.client is not None:
+            present.client.close(REPLACED_OR_OVER)
+
+    def _step(self, arrival: Arrival) -> None:
+        present = self.present.get(arrival.session)
+        if present is None:
+            present = self.present[arrival.session] = self._discover(arrival)
+        former, present.state = present.state, arrival.state
+        if arrival.state == State.ADMITTED:
+            present.hearing.open(self.chat.last)
+        elif former == State.ADMITTED:
+            present.hearing.close(self.chat.last)
+            present.hand = False
+            if self.sharing.release(present.session):
+                self.node.share(self.id, present.key, False)
+        if arrival.state != State.WAITING:
+            present.held = False
+        elif former not in (None, State.WAITING, State.LEFT, State.INVITED):
+            present.held = True
+        if arrival.state in _PEERLESS:
+            self.calls_for_help.pop(present.participant, None)
+            if former is not None and former not in _PEERLESS:
+                self.node.drop(self.id, present.key)
+                present.presence.dropped()
+        self._own_the_name(arrival, present)
+
+    def _discover(self, arrival: Arrival) -> Present:
+        connected = arrival.connection in ("connecting", "connected")
+        # After a restart everyone who was connected has as long to come back as anyone who falls silent.
+        presence = Presence(state=arrival.connection, answered=self.now() if connected else None)
+        taken = any(present.key == arrival.participant for present in self.present.values())
+        key = arrival.participant if arrival.current and not taken else arrival.session
+        return Present(arrival.session, arrival.participant, key, presence, written=connected)
+
+    def _own_the_name(self, arrival: Arrival, present: Present) -> None:
+        """A second browser that has become the participant takes over its place in media, so that slots stay."""
+        if not arrival.current or arrival.state not in INSIDE or present.key == arrival.participant:
+            return
+        if present.presence.peer or any(other.key == arrival.participant for other in self.present.values()):
+            return
+        present.key = arrival.participant
+        if present.client is not None and self.snapshot is not None:
+            self.node.welcome(self.id, present.key, present.client.device, self.snapshot.max_participants)
+
+    def _tell_media(self, snapshot: RoomSnapshot) -> None:
+        hosts = {person.id for person in snapshot.participants if person.host}
+        keys = {arrival.participant: self.present[arrival.session].key for arrival in views.admitted(snapshot)}
+        persons = []
+        for arrival in snapshot.arrivals:
+            key = self.present[arrival.session].key
+            if arrival.state == State.ADMITTED and arrival.current:
+                persons.append(Person(key, "admitted", arrival.participant in hosts))
+            elif arrival.state == State.IDENTIFYING and arrival.identifying_host in keys:
+                persons.append(Person(key, "identifying", with_host=keys[arrival.identifying_host]))
+        if tuple(persons) != self._persons:
+            self._persons = tuple(persons)
+            self.node.people(self.id, persons, snapshot.max_participants)
+
+    # -- telling --
+
+    def publish(self) -> None:
+        """Tells every client what is different for it: its status, then slots, then the lists."""
+        if self.snapshot is None:
+            return
+        staff = views.staff_present(self.snapshot, self.present)
+        hosts = {person.id for person in self.snapshot.participants if person.host}
+        participants = queue = None
+        for arrival in self.snapshot.arrivals:
+            present = self.present[arrival.session]
+            client = present.client
+            if client is None or client.closing:
+                continue
+            self._tell_status(client, views.status(self.snapshot, arrival, held=present.held, staff_present=staff))
+            if client.closing or client.offering:
+                # Slots go out after the answer that names their mids, and the lists after the slots.
+                continue
+            self._tell_slots(client, present, arrival)
+            if arrival.state != State.ADMITTED:
+                client.forget("participants", "queue", "speaking")
+                continue
+            participants = participants or views.participants(self.snapshot, self.present).encode()
+            client.tell("participants", participants)
+            client.tell("speaking", self._speaking)
+            if arrival.participant in hosts:
+                queue = queue or views.queue(self.snapshot, self.present).encode()
+                client.tell("queue", queue)
+
+    def _tell_status(self, client: Client, status: said.Status | None) -> None:
+        if status is None:
+            client.close(NORMAL)
+            return
+        client.tell("status", status.encode())
+        if isinstance(status, (said.Removed, said.Ended)):
+            client.close(REPLACED_OR_OVER)
+
+    def _tell_slots(self, client: Client, present: Present, arrival: Arrival) -> None:
+        if arrival.state in INSIDE:
+            whose = {other.key: other.participant for other in self.present.values()}
+            slots = [
+                said.Slot(mid=slot.mid, participant=whose[slot.participant], source=slot.source, paused=slot.paused)
+                for slot in present.slots
+                if slot.participant in whose
+            ]
+            client.tell("slots", said.Slots(slots=slots).encode())
+        elif client.was_told("slots"):
+            client.tell("slots", said.Slots(slots=[]).encode())
+
+    def say(self, message: said.ServerMessage, to: Callable[[Present], bool]) -> None:
+        """Says something once to everyone connected for whom `to` holds."""
+        text = message.encode()
+        for present in self.present.values():
+            if present.client is not None and to(present):
+                present.client.say_text(text)
+
+    def admitted(self, present: Present) -> bool:
+        """Whether this arrival hears the room."""
+        return present.state == State.ADMITTED
+
+    def waits(self, present: Present) -> bool:
+        """Whether this arrival stands in the queue."""
+        return present.state in (State.WAITING, State.IDENTIFYING)
+
+    def keys(self) -> dict[str, str]:
+        """Who is inside, by participant: the name that media has for them."""
+        inside = [present for present in self.present.values() if present.state in INSIDE]
+        # Where one participant has two arrivals inside, the admitted one is the participant.
+        inside.sort(key=self.admitted)
+        return {present.participant: present.key for present in inside}
+
+    def host(self, present: Present) -> bool:
+        """Whether this arrival may act as a host."""
+        person = None if self.snapshot is None else views.person(self.snapshot, present.participant)
+        return self.admitted(present) and person is not None and person.host
+
+    # -- clients --
+
+    async def enter(self, session: str, client: Client) -> None:
+        """Welcomes a client that has said hello: welcome, its one status, and whole lists."""
+        await self.refresh()
+        present = self.present.get(session)
+        if present is None or self.snapshot is None:
+            client.close(REPLACED_OR_OVER)
+            return
+        if present.client is not None:
+            present.client.close(SAID_HELLO_ELSEWHERE)
+        present.client = client
+        welcome = self.node.welcome(self.id, present.key, client.device, self.snapshot.max_participants)
+        client.say(views.welcome(self.snapshot, present.participant, present.state, welcome))
+        present.presence.hello(self.now(), welcome.media == "kept")
+        present.slots = self.node.slots(self.id, present.key)
+        self.tick(self.now())
+        self.publish()
+        for source, by in present.muted_by.items():
+            client.say(said.MuteOrder(source="camera" if source == "camera" else "microphone", by=by))
+        if self.host(present):
+            for call in self.calls_for_help.values():
+                client.say(call)
+        for line in self.chat.after(client.last_chat):
+            if self.may_read(present, line):
+                client.say(views.chat(line))
+
+    def hears(self, present: Present, line: Line) -> bool:
+        """Whether a line that is said now goes to this arrival."""
+        if line.to is None:
+            return self.admitted(present)
+        return self.host(present) or (line.to == present.participant and self.waits(present))
+
+    def may_read(self, present: Present, line: Line) -> bool:
+        """Whether a line was said to this arrival, at the time."""
+        if line.to is not None:
+            addressed = line.to == present.participant and present.key == present.participant
+            return addressed or self.host(present)
+        return present.hearing.heard(line.seq)
+
+    def detach(self, session: str, client: Client) -> None:
+        """The websocket has gone; whoever it was stays, until they are lost for long enough."""
+        present = self.present.get(session)
+        if present is not None and present.client is client:
+            present.client = None
+
+    # -- from the clock and from media --
+
+    def tick(self, now: float) -> None:
+        """Sees who has fallen silent or is back; tells and writes what has changed."""
+        changed = False
+        for present in self.present.values():
+            if present.client is not None:
+                present.presence.answered = present.client.answered
+            before = present.presence.state
+            after = present.presence.at(now)
+            changed = changed or before != after
+            if after in ("connected", "lost") and present.written != (after == "connected") and not self.over:
+                present.written = after == "connected"
+                self._write(present.session, present.written)
+        if changed:
+            self.publish()
+
+    def by_key(self, key: str) -> Present | None:
+        """The arrival that media knows by this name."""
+        return next((present for present in self.present.values() if present.key == key), None)
+
+    def slots_changed(self, key: str, slots: Sequence[SlotView]) -> None:
+        """Media has given out a viewer's slots anew."""
+        present = self.by_key(key)
+        if present is not None:
+            present.slots = tuple(slots)
+            if not self._applying:
+                self.publish()
+
+    def speaking(self, keys: Sequence[str]) -> None:
+        """Media says who speaks now; only the admitted are heard by all."""
+        people = [present for present in map(self.by_key, keys) if present is not None and self.admitted(present)]
+        self._speaking = said.Speaking(speaking=[present.participant for present in people]).encode()
+        for present in self.present.values():
+            if present.client is not None and self.admitted(present) and present.client.was_told("participants"):
+                present.client.tell("speaking", self._speaking)
+
+    def connection(self, key: str, connected: bool) -> None:
+        """Media or RTCP came within 5 s, or no longer does."""
+        present = self.by_key(key)
+        if present is not None:
+            present.presence.media = connected
+            self.tick(self.now())
+
+    def expired(self, key: str) -> None:
+        """The node has dropped a peer that was silent for long."""
+        present = self.by_key(key)
+        if present is not None:
+            present.presence.dropped()
+            self.tick(self.now())
+
+    def send_changed(self, key: str, send: Mapping[str, Any]) -> None:
+        """Somebody is to send otherwise from now on."""
+        present = self.by_key(key)
+        if present is not None and present.client is not None:
+            present.client.say(said.Send(**send))
+
+    def muted_by_host(self, participant: str, by: str) -> None:
+        """A host has turned somebody's microphone off."""
+        for present in self.present.values():
+            if present.participant == participant and present.key == participant:
+                present.muted["microphone"] = True
+                present.muted_by["microphone"] = by
+                self.node.mute(self.id, present.key, "microphone", True)
+                if present.client is not None:
+                    present.client.say(said.MuteOrder(source="microphone", by=by))
+        self.publish()
