@@ -1,0 +1,93 @@
+"""Fixtures that every kind of test may use; what they start, they end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Playwright, async_playwright
+from vardrum.tests.support.chromium import Chromium
+from vardrum.tests.support.firefox import Firefox
+from vardrum.tests.support.page import Page
+from vardrum.tests.support.server import Server
+from vardrum.tests.support.speech import speech
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def made() -> Path:
+    """A folder for what is made once and kept between runs: speech, films."""
+    return ROOT / "build" / "test-media"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """A running `vardrum serve` with an empty data directory."""
+    async with Server(tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture
+async def playwright() -> AsyncIterator[Playwright]:
+    """Playwright's driver."""
+    async with async_playwright() as driver:
+        yield driver
+
+
+class Browsers:
+    """Opens a browser for each participant, and closes them all at the test's end."""
+
+    def __init__(self, playwright: Playwright, scratch: Path, media: Path) -> None:
+        self._playwright = playwright
+        self._scratch = scratch
+        self._media = media
+        self._stack = AsyncExitStack()
+        self._count = 0
+
+    async def __aenter__(self) -> Browsers:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def chromium(
+        self,
+        name: str,
+        *,
+        picture: Path | None = None,
+        voice: str = "en",
+        frame_rate: int = 15,
+        trusted: tuple[str, ...] = (),
+        prefix: tuple[str, ...] = (),
+        width: int = 1000,
+        height: int = 700,
+    ) -> Page:
+        """A page in a Chromium process of its own, whose microphone speaks with `voice`."""
+        browser = await Chromium.start(
+            self._playwright,
+            sound=speech(self._media, voice),
+            picture=picture,
+            frame_rate=frame_rate,
+            trusted=trusted,
+            prefix=prefix,
+            scratch=self._scratch,
+        )
+        self._stack.push_async_callback(browser.stop)
+        return Page(await browser.tab(width=width, height=height), name)
+
+    async def firefox(self, name: str, *, prefix: tuple[str, ...] = ()) -> Page:
+        """A page in a Firefox process of its own."""
+        self._count += 1
+        browser = await Firefox.start(self._scratch / f"firefox-{self._count}", prefix=prefix)
+        self._stack.push_async_callback(browser.stop)
+        return Page(await browser.tab(), name)
+
+
+@pytest.fixture
+async def browsers(playwright: Playwright, tmp_path: Path, made: Path) -> AsyncIterator[Browsers]:
+    """Real browsers with fake devices."""
+    async with Browsers(playwright, tmp_path, made) as opened:
+        yield opened
