@@ -1,0 +1,336 @@
+//! VP8: the payload descriptor (RFC 7741, section 4.2) and the start of the frame header (RFC 6386, section 9.1).
+
+use crate::Malformed;
+
+/// A picture id, 7 or 15 bits wide, and the offset of its first byte in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PictureId {
+    pub value: u16,
+    /// 15 bits in two bytes, else 7 in one.
+    pub wide: bool,
+    pub at: usize,
+}
+
+/// TL0PICIDX, the number of the last frame of temporal layer 0, and its offset in the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tl0PicIdx {
+    pub value: u8,
+    pub at: usize,
+}
+
+/// The payload descriptor that each packet begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptor {
+    /// No other frame needs this one.
+    pub non_reference: bool,
+    /// The packet begins a partition.
+    pub start: bool,
+    /// PID, 0 to 7.
+    pub partition: u8,
+    pub picture_id: Option<PictureId>,
+    pub tl0: Option<Tl0PicIdx>,
+    /// Temporal layer, 0 to 3.
+    pub tid: Option<u8>,
+    /// Y: needs nothing but layer 0, so that a viewer may go up to this layer here.
+    pub layer_sync: bool,
+    /// 0 to 31.
+    pub key_idx: Option<u8>,
+    /// Bytes of descriptor; the VP8 data comes after it.
+    pub len: usize,
+}
+
+impl Descriptor {
+    /// Reads the descriptor of a packet's payload.
+    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut at = 0;
+        let mut byte = || {
+            let byte = payload.get(at).copied().ok_or(Malformed::Short);
+            at += 1;
+            byte.map(|byte| (at - 1, byte))
+        };
+        let (_, first) = byte()?;
+        let mut descriptor = Descriptor {
+            non_reference: first & 0x20 != 0,
+            start: first & 0x10 != 0,
+            partition: first & 0x07,
+            ..Descriptor::default()
+        };
+        let has = if first & 0x80 != 0 { byte()?.1 } else { 0 };
+        if has & 0x80 != 0 {
+            let (at, high) = byte()?;
+            let wide = high & 0x80 != 0;
+            let low = if wide { byte()?.1 } else { 0 };
+            let value = if wide {
+                u16::from(high & 0x7f) << 8 | u16::from(low)
+            } else {
+                u16::from(high)
+            };
+            descriptor.picture_id = Some(PictureId { value, wide, at });
+        }
+        if has & 0x40 != 0 {
+            let (at, value) = byte()?;
+            descriptor.tl0 = Some(Tl0PicIdx { value, at });
+        }
+        if has & 0x30 != 0 {
+            let (_, layers) = byte()?;
+            if has & 0x20 != 0 {
+                descriptor.tid = Some(layers >> 6);
+                descriptor.layer_sync = layers & 0x20 != 0;
+            }
+            if has & 0x10 != 0 {
+                descriptor.key_idx = Some(layers & 0x1f);
+            }
+        }
+        descriptor.len = at;
+        Ok(descriptor)
+    }
+
+    /// Does this packet begin a frame?
+    pub fn starts_frame(&self) -> bool {
+        self.start && self.partition == 0
+    }
+}
+
+/// Does this packet begin a key frame?
+pub fn starts_key_frame(payload: &[u8], descriptor: &Descriptor) -> bool {
+    // The frame tag's lowest bit says "inter frame".
+    descriptor.starts_frame() && payload.get(descriptor.len).map_or(false, |tag| tag & 1 == 0)
+}
+
+/// Width and height in pixels that a key frame's first packet announces, without the upscaling that it may ask for.
+pub fn key_frame_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u16)> {
+    if !starts_key_frame(payload, descriptor) {
+        return None;
+    }
+    let header = payload.get(descriptor.len..descriptor.len + 10)?;
+    if header[3..6] != [0x9d, 0x01, 0x2a] {
+        return None;
+    }
+    let size = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) & 0x3fff;
+    Some((size(6), size(8)))
+}
+
+/// Writes other numbers over a packet's own, as wide as those are: of an id with 7 bits, `picture_id` modulo 128.
+///
+/// What the descriptor doesn't have is left out. `descriptor` is this payload's.
+pub fn rewrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0: u8) {
+    if let Some(id) = descriptor.picture_id {
+        if id.wide {
+            if let Some(bytes) = payload.get_mut(id.at..id.at + 2) {
+                bytes.copy_from_slice(&(0x8000 | picture_id).to_be_bytes());
+            }
+        } else if let Some(byte) = payload.get_mut(id.at) {
+            *byte = picture_id as u8 & 0x7f;
+        }
+    }
+    if let Some(byte) = descriptor.tl0.and_then(|tl0| payload.get_mut(tl0.at)) {
+        *byte = tl0;
+    }
+}
+
+/// Copies a payload with other numbers, the picture id always 15 bits wide, and returns its length: as long, or a byte
+/// longer.
+///
+/// For a slot whose sources differ: libwebrtc reads every id modulo 2^15, so a 7-bit one that wraps, or follows a
+/// wider one, looks like a jump. A payload without picture id stays without. 0 if it doesn't fit in `out`, or
+/// `descriptor` isn't this payload's.
+pub fn rewrite_into(out: &mut [u8], payload: &[u8], descriptor: &Descriptor, picture_id: u16, tl0: u8) -> usize {
+    let mut descriptor = *descriptor;
+    let mut widened = 0;
+    if let Some(id) = descriptor.picture_id.as_mut() {
+        if !id.wide {
+            widened = 1;
+            id.wide = true;
+            if let Some(tl0) = descriptor.tl0.as_mut() {
+                tl0.at += 1;
+            }
+        }
+    }
+    // Whatever is before the picture id stays where it is; a narrow one's byte is copied twice, to be written over.
+    let split = descriptor.picture_id.map_or(0, |id| id.at + widened);
+    let len = payload.len() + widened;
+    if len > out.len() || split > payload.len() {
+        return 0;
+    }
+    out[..split].copy_from_slice(&payload[..split]);
+    out[split + widened..len].copy_from_slice(&payload[split..]);
+    rewrite(&mut out[..len], &descriptor, picture_id, tl0);
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::for_each_seed;
+
+    /// A key frame's first packet as Chromium sends it: 640x360, picture id 15 bits, TL0PICIDX, TID with Y.
+    const KEY: [u8; 17] = [
+        0x90,
+        0xe0,
+        0x80 | 0x12,
+        0x34,
+        0x56,
+        0x20,
+        0x10,
+        0x02,
+        0x00,
+        0x9d,
+        0x01,
+        0x2a,
+        0x80,
+        0x02,
+        0x68,
+        0x41,
+        0xff,
+    ];
+
+    #[test]
+    fn every_field_of_the_descriptor_is_read() {
+        let descriptor = Descriptor::parse(&KEY).unwrap();
+        let expected = Descriptor {
+            start: true,
+            picture_id: Some(PictureId {
+                value: 0x1234,
+                wide: true,
+                at: 2,
+            }),
+            tl0: Some(Tl0PicIdx { value: 0x56, at: 4 }),
+            tid: Some(0),
+            layer_sync: true,
+            len: 6,
+            ..Descriptor::default()
+        };
+        assert_eq!(descriptor, expected);
+        let descriptor = Descriptor::parse(&[0xb7, 0xf0, 0x7f, 1, 0b1001_0101]).unwrap();
+        let expected = Descriptor {
+            non_reference: true,
+            start: true,
+            partition: 7,
+            picture_id: Some(PictureId {
+                value: 127,
+                wide: false,
+                at: 2,
+            }),
+            tl0: Some(Tl0PicIdx { value: 1, at: 3 }),
+            tid: Some(2),
+            key_idx: Some(21),
+            len: 5,
+            ..Descriptor::default()
+        };
+        assert_eq!(descriptor, expected);
+        assert_eq!(Descriptor::parse(&[0x00]).unwrap().len, 1);
+        assert_eq!(Descriptor::parse(&[0x80, 0x00]).unwrap().len, 2);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_cut_off_is_refused() {
+        for len in 0..6 {
+            assert_eq!(Descriptor::parse(&KEY[..len]), Err(Malformed::Short), "{} bytes", len);
+        }
+        assert_eq!(Descriptor::parse(&KEY[..6]).map(|d| d.len), Ok(6));
+    }
+
+    #[test]
+    fn only_the_first_packet_of_an_intra_frame_starts_a_key_frame() {
+        let descriptor = Descriptor::parse(&KEY).unwrap();
+        assert!(starts_key_frame(&KEY, &descriptor));
+        assert_eq!(key_frame_size(&KEY, &descriptor), Some((640, 360))); // the upscaling bits don't count
+        for (at, value) in [(0, 0x80), (0, 0x91), (6, 0x11)] {
+            let mut other = KEY;
+            other[at] = value; // not the start, not the first partition, an inter frame
+            let descriptor = Descriptor::parse(&other).unwrap();
+            assert!(!starts_key_frame(&other, &descriptor));
+            assert_eq!(key_frame_size(&other, &descriptor), None);
+        }
+        assert!(!starts_key_frame(&KEY[..6], &descriptor));
+        assert_eq!(key_frame_size(&KEY[..15], &descriptor), None);
+        let mut no_start_code = KEY;
+        no_start_code[9] = 0;
+        assert_eq!(key_frame_size(&no_start_code, &descriptor), None);
+    }
+
+    #[test]
+    fn numbers_are_written_over_in_their_own_width() {
+        for (id, narrow) in [(0, 0), (1, 1), (127, 127), (128, 0), (0x7fff, 127), (0xffff, 127)] {
+            let mut wide = KEY;
+            rewrite(&mut wide, &Descriptor::parse(&KEY).unwrap(), id, 255);
+            let descriptor = Descriptor::parse(&wide).unwrap();
+            assert_eq!(
+                descriptor.picture_id,
+                Some(PictureId {
+                    value: id & 0x7fff,
+                    wide: true,
+                    at: 2
+                })
+            );
+            assert_eq!(descriptor.tl0.unwrap().value, 255);
+            assert_eq!(wide[5..], KEY[5..]);
+
+            let mut short = [0x90, 0xc0, 5, 6, 0x10];
+            let descriptor = Descriptor::parse(&short).unwrap();
+            rewrite(&mut short, &descriptor, id, 0);
+            assert_eq!(short, [0x90, 0xc0, narrow, 0, 0x10]);
+        }
+    }
+
+    #[test]
+    fn a_narrow_id_is_widened_and_nothing_else_moves() {
+        let mut out = [0xee; 9];
+        let cases: [(&[u8], &[u8]); 5] = [
+            (
+                &[0x90, 0xe0, 5, 6, 0x40, 7, 8],
+                &[0x90, 0xe0, 0x92, 0x34, 9, 0x40, 7, 8],
+            ),
+            (&[0x90, 0x80, 5, 7], &[0x90, 0x80, 0x92, 0x34, 7]),
+            (&[0x90, 0x80, 0x80, 5, 7], &[0x90, 0x80, 0x92, 0x34, 7]),
+            (&[0x90, 0x40, 6, 7], &[0x90, 0x40, 9, 7]),
+            (&[0x10, 7], &[0x10, 7]),
+        ];
+        for (payload, expected) in cases {
+            let descriptor = Descriptor::parse(payload).unwrap();
+            let len = rewrite_into(&mut out, payload, &descriptor, 0x1234, 9);
+            assert_eq!(&out[..len], expected);
+        }
+        let narrow = [0x90, 0x80, 5, 7];
+        assert_eq!(
+            rewrite_into(&mut out[..4], &narrow, &Descriptor::parse(&narrow).unwrap(), 1, 1),
+            0
+        );
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        for_each_seed(20_000, |random| {
+            let mut bytes = if random.one_in(2) {
+                random.bytes(24)
+            } else {
+                random.mutated(&KEY)
+            };
+            let other = random.bytes(8);
+            let (id, tl0) = (random.next() as u16, random.next() as u8);
+            if let Ok(descriptor) = Descriptor::parse(&bytes) {
+                assert!(descriptor.len <= bytes.len());
+                starts_key_frame(&bytes, &descriptor);
+                key_frame_size(&bytes, &descriptor);
+                let mut out = [0; 40];
+                let len = rewrite_into(&mut out, &bytes, &descriptor, id, tl0);
+                let read = Descriptor::parse(&out[..len]).unwrap();
+                assert_eq!(
+                    read.picture_id.map(|id| id.value),
+                    descriptor.picture_id.map(|_| id & 0x7fff)
+                );
+                assert_eq!(read.tl0.map(|tl0| tl0.value), descriptor.tl0.map(|_| tl0));
+                assert_eq!(
+                    (read.tid, read.key_idx, read.start),
+                    (descriptor.tid, descriptor.key_idx, descriptor.start)
+                );
+                assert_eq!(out[read.len..len], bytes[descriptor.len..]);
+                rewrite(&mut bytes, &descriptor, id, tl0);
+                // A descriptor of one payload, used on another.
+                rewrite_into(&mut out, &other, &descriptor, id, tl0);
+                key_frame_size(&other, &descriptor);
+                rewrite(&mut other.clone(), &descriptor, id, tl0);
+            }
+        });
+    }
+}

@@ -1,0 +1,232 @@
+//! Which packets of a source are missing, and when to ask for them (RFC 4585, section 6.2.1).
+
+use crate::clock::Micros;
+use std::collections::VecDeque;
+
+/// Missing packets remembered of one source: more than that, and a key frame is the better repair.
+const MOST: usize = 256;
+
+/// A jump further ahead than this is a new start, not a loss.
+const LONGEST_GAP: u64 = 1000;
+
+/// What came after so many requests never will.
+const MOST_TRIES: u32 = 10;
+
+/// Time between two requests where the round trip is shorter, or not known.
+const SHORTEST_RTT: Micros = 40_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    seq: u64,
+    since: Micros,
+    next_try: Micros,
+    tries: u32,
+}
+
+/// The gaps in one source's sequence numbers, which are extended ones (`rtp::Unwrapper`).
+#[derive(Debug)]
+pub struct Gaps {
+    reorder_wait: Micros,
+    max_age: Micros,
+    newest: Option<u64>,
+    missing: VecDeque<Missing>, // ascending in seq
+    next_try: Micros,           // of all that is missing, never too late
+}
+
+impl Gaps {
+    /// `reorder_wait`: how late a packet may be before it is asked for. `max_age`: when asking for it has lost its use.
+    pub fn new(reorder_wait: Micros, max_age: Micros) -> Self {
+        Gaps {
+            reorder_wait,
+            max_age,
+            newest: None,
+            missing: VecDeque::with_capacity(MOST),
+            next_try: Micros::MAX,
+        }
+    }
+
+    /// Takes note of a packet that came, first-hand or repeated.
+    pub fn on_packet(&mut self, seq: u64, now: Micros) {
+        let newest = match self.newest {
+            Some(newest) => newest,
+            None => return self.newest = Some(seq),
+        };
+        if seq <= newest {
+            if let Ok(at) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) {
+                self.missing.remove(at);
+            }
+            return;
+        }
+        self.newest = Some(seq);
+        if seq - newest > LONGEST_GAP {
+            self.missing.clear();
+            return;
+        }
+        let next_try = now + self.reorder_wait;
+        for seq in (newest + 1).max(seq.saturating_sub(MOST as u64))..seq {
+            if self.missing.len() == MOST {
+                self.missing.pop_front();
+            }
+            self.missing.push_back(Missing {
+                seq,
+                since: now,
+                next_try,
+                tries: 0,
+            });
+            self.next_try = self.next_try.min(next_try);
+        }
+    }
+
+    /// Appends what is to be asked for now, sorted, as `rtcp::nack` takes it. `rtt`: the round trip to the sender, 0 if
+    /// not known.
+    pub fn due(&mut self, now: Micros, rtt: Micros, out: &mut Vec<u16>) {
+        if now < self.next_try {
+            return;
+        }
+        let again = now + rtt.max(SHORTEST_RTT) * 3 / 2;
+        let max_age = self.max_age;
+        let mut next_try = Micros::MAX;
+        self.missing.retain_mut(|missing| {
+            if missing.next_try <= now {
+                if missing.tries >= MOST_TRIES || now - missing.since > max_age {
+                    return false;
+                }
+                missing.tries += 1;
+                missing.next_try = again;
+                out.push(missing.seq as u16);
+            }
+            next_try = next_try.min(missing.next_try);
+            true
+        });
+        self.next_try = next_try;
+    }
+
+    /// When `due` is next worth calling; nothing while nothing is missing.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        if self.missing.is_empty() {
+            None
+        } else {
+            Some(self.next_try)
+        }
+    }
+
+    /// How many packets are missing now and still asked for.
+    pub fn missing(&self) -> usize {
+        self.missing.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::for_each_seed;
+
+    const MS: Micros = 1000;
+    const WAIT: Micros = 10 * MS;
+    const AGE: Micros = 1000 * MS;
+
+    fn due(gaps: &mut Gaps, now: Micros, rtt: Micros) -> Vec<u16> {
+        let mut out = Vec::new();
+        gaps.due(now, rtt, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_after_the_reorder_wait_and_again_after_one_and_a_half_round_trips() {
+        let mut gaps = Gaps::new(WAIT, AGE);
+        gaps.on_packet(0x1_0000 + 65_533, 0);
+        gaps.on_packet(0x2_0002, 5 * MS);
+        assert_eq!(gaps.next_deadline(), Some(15 * MS));
+        assert!(due(&mut gaps, 14 * MS, 100 * MS).is_empty());
+        assert_eq!(due(&mut gaps, 15 * MS, 100 * MS), [65_534, 65_535, 0, 1]);
+        assert_eq!(gaps.next_deadline(), Some(165 * MS));
+        assert!(due(&mut gaps, 164 * MS, 100 * MS).is_empty());
+        assert_eq!(due(&mut gaps, 165 * MS, 0), [65_534, 65_535, 0, 1]);
+        assert_eq!(gaps.next_deadline(), Some(225 * MS)); // an unknown round trip counts as 40 ms
+    }
+
+    #[test]
+    fn what_comes_late_or_repeated_is_not_asked_for_again() {
+        let mut gaps = Gaps::new(WAIT, AGE);
+        for seq in [65_534, 65_537] {
+            gaps.on_packet(seq, 0);
+        }
+        gaps.on_packet(65_535, 5 * MS);
+        assert_eq!(due(&mut gaps, 10 * MS, 0), [0]);
+        gaps.on_packet(65_536, 20 * MS);
+        assert_eq!((gaps.missing(), gaps.next_deadline()), (0, None));
+        assert!(due(&mut gaps, 500 * MS, 0).is_empty());
+        gaps.on_packet(65_536, 600 * MS);
+        gaps.on_packet(65_538, 600 * MS);
+        assert_eq!(gaps.missing(), 0);
+    }
+
+    #[test]
+    fn asking_ends_after_ten_tries() {
+        let mut gaps = Gaps::new(0, Micros::MAX);
+        gaps.on_packet(1, 0);
+        gaps.on_packet(3, 0);
+        let mut asked = 0;
+        while let Some(at) = gaps.next_deadline() {
+            asked += due(&mut gaps, at, 0).len();
+        }
+        assert_eq!(asked, 10);
+    }
+
+    #[test]
+    fn asking_ends_when_it_is_too_late_to_be_of_use() {
+        let mut gaps = Gaps::new(WAIT, AGE);
+        gaps.on_packet(1, 0);
+        gaps.on_packet(3, 0);
+        assert!(due(&mut gaps, AGE + 1, 0).is_empty());
+        assert_eq!(gaps.missing(), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_oldest_goes() {
+        let mut gaps = Gaps::new(0, AGE);
+        gaps.on_packet(0, 0);
+        gaps.on_packet(201, 0);
+        gaps.on_packet(301, 0);
+        assert_eq!(gaps.missing(), MOST);
+        let asked = due(&mut gaps, 0, 0);
+        assert_eq!((asked.first(), asked.last()), (Some(&44), Some(&300)));
+        gaps.on_packet(1301, 0);
+        assert_eq!(gaps.missing(), MOST);
+        assert_eq!(due(&mut gaps, 0, 0), (1045..1301).collect::<Vec<u16>>());
+    }
+
+    #[test]
+    fn a_jump_of_more_than_a_thousand_starts_anew() {
+        let mut gaps = Gaps::new(0, AGE);
+        gaps.on_packet(10, 0);
+        gaps.on_packet(12, 0);
+        gaps.on_packet(1013, 0);
+        assert_eq!(gaps.missing(), 0);
+        gaps.on_packet(1015, 0);
+        assert_eq!(due(&mut gaps, 0, 0), [1014]);
+    }
+
+    #[test]
+    fn nothing_that_came_is_asked_for_and_everything_else_is() {
+        for_each_seed(300, |random| {
+            let base = 0x1_0000 + [0, 1, 65_534, 65_535][random.below(4)];
+            let mut gaps = Gaps::new(0, Micros::MAX);
+            let mut came = [false; 200];
+            let mut newest = 0usize;
+            gaps.on_packet(base, 0);
+            came[0] = true;
+            for _ in 0..100 {
+                let at = (newest + 5).min(199).saturating_sub(random.below(12));
+                newest = newest.max(at);
+                came[at] = true;
+                gaps.on_packet(base + at as u64, 0);
+            }
+            let expected: Vec<u16> = (0..newest)
+                .filter(|&at| !came[at])
+                .map(|at| (base + at as u64) as u16)
+                .collect();
+            assert_eq!(due(&mut gaps, 0, 0), expected);
+        });
+    }
+}
