@@ -1,0 +1,123 @@
+"""A network of one's own: a clinic and a phone with a router between them that can be cut without either end noticing.
+
+Namespaces live in processes of the test, so they end with it and nothing is left in the system. As root they are made
+directly, as anybody else inside a user namespace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from .process import Process
+from .wait import wait_until
+
+CLINIC = "10.71.1.2"
+PHONE = "10.71.2.2"
+
+
+class Namespace:
+    """A network namespace, held open by a process that does nothing."""
+
+    def __init__(self, holder: Process, prefix: tuple[str, ...]) -> None:
+        self._holder = holder
+        self.prefix = prefix
+
+    @property
+    def pid(self) -> int:
+        return self._holder.pid
+
+    @classmethod
+    async def make(cls, scratch: Path, inside: tuple[str, ...]) -> Namespace:
+        """A namespace with only its loopback up; `inside` is what enters the user namespace to make it in, if any."""
+        holder = await Process.start([*inside, "unshare", "--net", "sleep", "infinity"], log=scratch / "namespaces.log")
+        own = os.stat("/proc/self/ns/net").st_ino
+
+        def entered() -> bool:
+            assert holder.running, f"no network namespace: {holder.output()}"
+            return os.stat(f"/proc/{holder.pid}/ns/net").st_ino != own
+
+        await wait_until(entered, deadline=10, what="a network namespace")
+        made = cls(holder, (*inside, "nsenter", f"--net=/proc/{holder.pid}/ns/net"))
+        await made.run("ip", "link", "set", "lo", "up")
+        return made
+
+    async def run(self, *command: str) -> str:
+        """What a command prints, run inside.
+
+        Raises:
+            AssertionError: it failed; the text has what it said.
+        """
+        child = await asyncio.create_subprocess_exec(
+            *self.prefix, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await child.communicate()
+        assert child.returncode == 0, f"{' '.join(command)}: {output.decode()}"
+        return output.decode()
+
+    async def close(self) -> None:
+        await self._holder.kill()
+
+
+class Network:
+    """clinic (server and desktops) - router - phone.
+
+    Attributes:
+        clinic, phone: where to run what; their addresses are `CLINIC` and `PHONE`.
+    """
+
+    def __init__(self, clinic: Namespace, router: Namespace, phone: Namespace, stack: AsyncExitStack) -> None:
+        self.clinic = clinic
+        self.phone = phone
+        self._router = router
+        self._stack = stack
+
+    @classmethod
+    async def make(cls, scratch: Path) -> Network:
+        """Three namespaces, joined and routed."""
+        async with AsyncExitStack() as stack:
+            inside: tuple[str, ...] = ()
+            if os.geteuid() != 0:
+                user = await Process.start(
+                    ["unshare", "--user", "--map-root-user", "sleep", "infinity"], log=scratch / "namespaces.log"
+                )
+                stack.push_async_callback(user.kill)
+                own = os.stat("/proc/self/ns/user").st_ino
+                await wait_until(
+                    lambda: not user.running or os.stat(f"/proc/{user.pid}/ns/user").st_ino != own,
+                    deadline=10,
+                    what="a user namespace",
+                )
+                inside = ("nsenter", f"--user=/proc/{user.pid}/ns/user", "--preserve-credentials")
+            spaces = []
+            for _ in range(3):
+                spaces.append(await Namespace.make(scratch, inside))
+                stack.push_async_callback(spaces[-1].close)
+            clinic, router, phone = spaces
+            for number, end, address in ((1, clinic, CLINIC), (2, phone, PHONE)):
+                gate = address.rsplit(".", 1)[0] + ".1"
+                await router.run(
+                    *("ip", "link", "add", f"side{number}", "type", "veth"),
+                    *("peer", "name", "wire", "netns", str(end.pid)),
+                )
+                await router.run("ip", "address", "add", f"{gate}/24", "dev", f"side{number}")
+                await router.run("ip", "link", "set", f"side{number}", "up")
+                await end.run("ip", "address", "add", f"{address}/24", "dev", "wire")
+                await end.run("ip", "link", "set", "wire", "up")
+                await end.run("ip", "route", "add", "default", "via", gate)
+            network = cls(clinic, router, phone, stack.pop_all())
+            await network.mend()
+            return network
+
+    async def cut(self) -> None:
+        """Nothing passes any more in either direction, as in a tunnel: both ends still have their link."""
+        await self._router.run("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+
+    async def mend(self) -> None:
+        """Packets pass again."""
+        await self._router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+
+    async def close(self) -> None:
+        await self._stack.aclose()
