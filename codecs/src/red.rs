@@ -59,6 +59,11 @@ pub fn parse(payload: &[u8]) -> Result<Blocks<'_>, Malformed> {
     }
 }
 
+/// The primary block's data.
+pub fn primary(payload: &[u8]) -> Result<&[u8], Malformed> {
+    parse(payload).map(|blocks| blocks.primary.data)
+}
+
 fn block_len(header: &[u8]) -> usize {
     usize::from(header[2] & 3) << 8 | usize::from(header[3])
 }
@@ -220,6 +225,7 @@ mod tests {
                 random.mutated(&good)
             };
             if let Ok(blocks) = parse(&bytes) {
+                assert_eq!(primary(&bytes), Ok(blocks.primary().data));
                 let held = blocks.redundant().map(|block| block.data.len()).sum::<usize>();
                 assert!(held + blocks.primary().data.len() < bytes.len());
             }

@@ -27,7 +27,7 @@ pub struct Descriptor {
     pub start: bool,
     /// PID, 0 to 7.
     pub partition: u8,
-    pub picture_id: Option<PictureId>,
+    pub picture: Option<PictureId>,
     pub tl0: Option<Tl0PicIdx>,
     /// Temporal layer, 0 to 3.
     pub tid: Option<u8>,
@@ -65,7 +65,7 @@ impl Descriptor {
             } else {
                 u16::from(high)
             };
-            descriptor.picture_id = Some(PictureId { value, wide, at });
+            descriptor.picture = Some(PictureId { value, wide, at });
         }
         if has & 0x40 != 0 {
             let (at, value) = byte()?;
@@ -85,46 +85,60 @@ impl Descriptor {
         Ok(descriptor)
     }
 
+    /// The picture id's value, 0 to 127 or 32767.
+    pub fn picture_id(&self) -> Option<u16> {
+        self.picture.map(|id| id.value)
+    }
+
+    /// TL0PICIDX.
+    pub fn tl0_pic_idx(&self) -> Option<u8> {
+        self.tl0.map(|tl0| tl0.value)
+    }
+
     /// Does this packet begin a frame?
     pub fn starts_frame(&self) -> bool {
         self.start && self.partition == 0
     }
 }
 
-/// Does this packet begin a key frame?
-pub fn starts_key_frame(payload: &[u8], descriptor: &Descriptor) -> bool {
+/// Does a packet with this payload begin a key frame?
+pub fn starts_key_frame(payload: &[u8]) -> bool {
+    Descriptor::parse(payload).map_or(false, |descriptor| is_intra_start(payload, &descriptor))
+}
+
+fn is_intra_start(payload: &[u8], descriptor: &Descriptor) -> bool {
     // The frame tag's lowest bit says "inter frame".
     descriptor.starts_frame() && payload.get(descriptor.len).map_or(false, |tag| tag & 1 == 0)
 }
 
 /// Width and height in pixels that a key frame's first packet announces, without the upscaling that it may ask for.
-pub fn key_frame_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u16)> {
-    if !starts_key_frame(payload, descriptor) {
-        return None;
-    }
+pub fn key_frame_size(payload: &[u8]) -> Option<(u16, u16)> {
+    let descriptor = Descriptor::parse(payload).ok()?;
     let header = payload.get(descriptor.len..descriptor.len + 10)?;
-    if header[3..6] != [0x9d, 0x01, 0x2a] {
+    if !is_intra_start(payload, &descriptor) || header[3..6] != [0x9d, 0x01, 0x2a] {
         return None;
     }
     let size = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) & 0x3fff;
     Some((size(6), size(8)))
 }
 
-/// Writes other numbers over a packet's own, as wide as those are: of an id with 7 bits, `picture_id` modulo 128.
+/// Writes other numbers over a payload's own, as wide as those are: of an id with 7 bits, `picture_id` modulo 128.
 ///
-/// What the descriptor doesn't have is left out. `descriptor` is this payload's.
-pub fn rewrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0: u8) {
-    if let Some(id) = descriptor.picture_id {
-        if id.wide {
-            if let Some(bytes) = payload.get_mut(id.at..id.at + 2) {
-                bytes.copy_from_slice(&(0x8000 | picture_id).to_be_bytes());
-            }
-        } else if let Some(byte) = payload.get_mut(id.at) {
-            *byte = picture_id as u8 & 0x7f;
-        }
+/// What the payload doesn't have is left out; a malformed one stays as it is.
+pub fn rewrite(payload: &mut [u8], picture_id: u16, tl0: u8) {
+    if let Ok(descriptor) = Descriptor::parse(payload) {
+        overwrite(payload, &descriptor, picture_id, tl0);
     }
-    if let Some(byte) = descriptor.tl0.and_then(|tl0| payload.get_mut(tl0.at)) {
-        *byte = tl0;
+}
+
+fn overwrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0: u8) {
+    match descriptor.picture {
+        Some(id) if id.wide => payload[id.at..id.at + 2].copy_from_slice(&(0x8000 | picture_id).to_be_bytes()),
+        Some(id) => payload[id.at] = picture_id as u8 & 0x7f,
+        None => {}
+    }
+    if let Some(old) = descriptor.tl0 {
+        payload[old.at] = tl0;
     }
 }
 
@@ -132,29 +146,29 @@ pub fn rewrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0
 /// longer.
 ///
 /// For a slot whose sources differ: libwebrtc reads every id modulo 2^15, so a 7-bit one that wraps, or follows a
-/// wider one, looks like a jump. A payload without picture id stays without. 0 if it doesn't fit in `out`, or
-/// `descriptor` isn't this payload's.
-pub fn rewrite_into(out: &mut [u8], payload: &[u8], descriptor: &Descriptor, picture_id: u16, tl0: u8) -> usize {
-    let mut descriptor = *descriptor;
-    let mut widened = 0;
-    if let Some(id) = descriptor.picture_id.as_mut() {
-        if !id.wide {
-            widened = 1;
-            id.wide = true;
-            if let Some(tl0) = descriptor.tl0.as_mut() {
-                tl0.at += 1;
-            }
+/// wider one, looks like a jump. A payload without picture id stays without. 0 if it doesn't fit in `out`, or is
+/// malformed; `out` is then as it was.
+pub fn rewrite_into(out: &mut [u8], payload: &[u8], picture_id: u16, tl0: u8) -> usize {
+    let mut descriptor = match Descriptor::parse(payload) {
+        Ok(descriptor) => descriptor,
+        Err(_) => return 0,
+    };
+    let (mut split, mut widened) = (0, 0);
+    if let Some(id) = descriptor.picture.as_mut().filter(|id| !id.wide) {
+        id.wide = true;
+        (split, widened) = (id.at + 1, 1);
+        if let Some(tl0) = descriptor.tl0.as_mut() {
+            tl0.at += 1;
         }
     }
-    // Whatever is before the picture id stays where it is; a narrow one's byte is copied twice, to be written over.
-    let split = descriptor.picture_id.map_or(0, |id| id.at + widened);
     let len = payload.len() + widened;
-    if len > out.len() || split > payload.len() {
+    if len > out.len() {
         return 0;
     }
+    // Between the halves is the id's second byte, to be written over.
     out[..split].copy_from_slice(&payload[..split]);
     out[split + widened..len].copy_from_slice(&payload[split..]);
-    rewrite(&mut out[..len], &descriptor, picture_id, tl0);
+    overwrite(out, &descriptor, picture_id, tl0);
     len
 }
 
@@ -189,7 +203,7 @@ mod tests {
         let descriptor = Descriptor::parse(&KEY).unwrap();
         let expected = Descriptor {
             start: true,
-            picture_id: Some(PictureId {
+            picture: Some(PictureId {
                 value: 0x1234,
                 wide: true,
                 at: 2,
@@ -206,7 +220,7 @@ mod tests {
             non_reference: true,
             start: true,
             partition: 7,
-            picture_id: Some(PictureId {
+            picture: Some(PictureId {
                 value: 127,
                 wide: false,
                 at: 2,
@@ -232,31 +246,29 @@ mod tests {
 
     #[test]
     fn only_the_first_packet_of_an_intra_frame_starts_a_key_frame() {
-        let descriptor = Descriptor::parse(&KEY).unwrap();
-        assert!(starts_key_frame(&KEY, &descriptor));
-        assert_eq!(key_frame_size(&KEY, &descriptor), Some((640, 360))); // the upscaling bits don't count
+        assert!(starts_key_frame(&KEY));
+        assert_eq!(key_frame_size(&KEY), Some((640, 360))); // the upscaling bits don't count
         for (at, value) in [(0, 0x80), (0, 0x91), (6, 0x11)] {
             let mut other = KEY;
             other[at] = value; // not the start, not the first partition, an inter frame
-            let descriptor = Descriptor::parse(&other).unwrap();
-            assert!(!starts_key_frame(&other, &descriptor));
-            assert_eq!(key_frame_size(&other, &descriptor), None);
+            assert!(!starts_key_frame(&other));
+            assert_eq!(key_frame_size(&other), None);
         }
-        assert!(!starts_key_frame(&KEY[..6], &descriptor));
-        assert_eq!(key_frame_size(&KEY[..15], &descriptor), None);
+        assert!(!starts_key_frame(&KEY[..6]));
+        assert_eq!(key_frame_size(&KEY[..15]), None);
         let mut no_start_code = KEY;
         no_start_code[9] = 0;
-        assert_eq!(key_frame_size(&no_start_code, &descriptor), None);
+        assert_eq!(key_frame_size(&no_start_code), None);
     }
 
     #[test]
     fn numbers_are_written_over_in_their_own_width() {
         for (id, narrow) in [(0, 0), (1, 1), (127, 127), (128, 0), (0x7fff, 127), (0xffff, 127)] {
             let mut wide = KEY;
-            rewrite(&mut wide, &Descriptor::parse(&KEY).unwrap(), id, 255);
+            rewrite(&mut wide, id, 255);
             let descriptor = Descriptor::parse(&wide).unwrap();
             assert_eq!(
-                descriptor.picture_id,
+                descriptor.picture,
                 Some(PictureId {
                     value: id & 0x7fff,
                     wide: true,
@@ -267,8 +279,7 @@ mod tests {
             assert_eq!(wide[5..], KEY[5..]);
 
             let mut short = [0x90, 0xc0, 5, 6, 0x10];
-            let descriptor = Descriptor::parse(&short).unwrap();
-            rewrite(&mut short, &descriptor, id, 0);
+            rewrite(&mut short, id, 0);
             assert_eq!(short, [0x90, 0xc0, narrow, 0, 0x10]);
         }
     }
@@ -287,15 +298,11 @@ mod tests {
             (&[0x10, 7], &[0x10, 7]),
         ];
         for (payload, expected) in cases {
-            let descriptor = Descriptor::parse(payload).unwrap();
-            let len = rewrite_into(&mut out, payload, &descriptor, 0x1234, 9);
+            let len = rewrite_into(&mut out, payload, 0x1234, 9);
             assert_eq!(&out[..len], expected);
         }
-        let narrow = [0x90, 0x80, 5, 7];
-        assert_eq!(
-            rewrite_into(&mut out[..4], &narrow, &Descriptor::parse(&narrow).unwrap(), 1, 1),
-            0
-        );
+        assert_eq!(rewrite_into(&mut out[..4], &[0x90, 0x80, 5, 7], 1, 1), 0);
+        assert_eq!(rewrite_into(&mut out, &[0x90, 0x80], 1, 1), 0);
     }
 
     #[test]
@@ -306,31 +313,24 @@ mod tests {
             } else {
                 random.mutated(&KEY)
             };
-            let other = random.bytes(8);
             let (id, tl0) = (random.next() as u16, random.next() as u8);
-            if let Ok(descriptor) = Descriptor::parse(&bytes) {
-                assert!(descriptor.len <= bytes.len());
-                starts_key_frame(&bytes, &descriptor);
-                key_frame_size(&bytes, &descriptor);
-                let mut out = [0; 40];
-                let len = rewrite_into(&mut out, &bytes, &descriptor, id, tl0);
-                let read = Descriptor::parse(&out[..len]).unwrap();
+            starts_key_frame(&bytes);
+            key_frame_size(&bytes);
+            let mut out = [0; 40];
+            let len = rewrite_into(&mut out, &bytes, id, tl0);
+            if let Ok(before) = Descriptor::parse(&bytes) {
+                let after = Descriptor::parse(&out[..len]).unwrap();
+                assert_eq!(after.picture_id(), before.picture_id().map(|_| id & 0x7fff));
+                assert_eq!(after.tl0_pic_idx(), before.tl0_pic_idx().map(|_| tl0));
                 assert_eq!(
-                    read.picture_id.map(|id| id.value),
-                    descriptor.picture_id.map(|_| id & 0x7fff)
+                    (after.tid, after.key_idx, after.start),
+                    (before.tid, before.key_idx, before.start)
                 );
-                assert_eq!(read.tl0.map(|tl0| tl0.value), descriptor.tl0.map(|_| tl0));
-                assert_eq!(
-                    (read.tid, read.key_idx, read.start),
-                    (descriptor.tid, descriptor.key_idx, descriptor.start)
-                );
-                assert_eq!(out[read.len..len], bytes[descriptor.len..]);
-                rewrite(&mut bytes, &descriptor, id, tl0);
-                // A descriptor of one payload, used on another.
-                rewrite_into(&mut out, &other, &descriptor, id, tl0);
-                key_frame_size(&other, &descriptor);
-                rewrite(&mut other.clone(), &descriptor, id, tl0);
+                assert_eq!(out[after.len..len], bytes[before.len..]);
+            } else {
+                assert_eq!(len, 0);
             }
+            rewrite(&mut bytes, id, tl0);
         });
     }
 }

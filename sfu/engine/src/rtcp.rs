@@ -318,17 +318,17 @@ impl Iterator for Ssrcs<'_> {
     }
 }
 
-/// Whom a FIR asks for a key frame: SSRC, and the command's number, which is the same in a repetition.
+/// The SSRCs that a FIR asks for a key frame. Its command numbers aren't given: whoever is asked throttles anyway.
 #[derive(Clone, Debug)]
 pub struct FirTargets<'a> {
     entries: ChunksExact<'a, u8>,
 }
 
 impl Iterator for FirTargets<'_> {
-    type Item = (u32, u8);
+    type Item = u32;
 
-    fn next(&mut self) -> Option<(u32, u8)> {
-        self.entries.next().map(|entry| (be32(entry, 0), entry[4]))
+    fn next(&mut self) -> Option<u32> {
+        self.entries.next().map(|entry| be32(entry, 0))
     }
 }
 
@@ -528,7 +528,7 @@ mod tests {
         }
         assert!(matches!(read[3], Packet::Pli { sender: 1, media: 2 }));
         match &read[4] {
-            Packet::Fir { sender: 1, targets } => assert_eq!(targets.clone().collect::<Vec<_>>(), [(9, 33)]),
+            Packet::Fir { sender: 1, targets } => assert_eq!(targets.clone().collect::<Vec<_>>(), [9]),
             other => panic!("{:?}", other),
         }
         match &read[5] {
