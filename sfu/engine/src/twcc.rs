@@ -4,8 +4,15 @@
 
 use crate::clock::Micros;
 use crate::rtcp;
-use crate::rtp::{be16, be32, Unwrapper};
+use crate::rtp::Unwrapper;
+use chunks::{Chunks, LARGE, MISSING, SMALL};
+use feedback::{FIXED_LEN, MOST_STATUSES};
 use std::collections::VecDeque;
+
+mod chunks;
+mod feedback;
+
+pub use feedback::{parse, Feedback, Statuses, TwccError};
 
 /// Arrivals kept until the next feedback; at one each 100 ms, that is 100 Mbit/s.
 const MOST_ARRIVALS: usize = 1024;
@@ -19,16 +26,11 @@ const MOST_BYTES: usize = 1000;
 /// The most that one more arrival can add: what is held of chunks, a gap's runs, padding.
 const SLACK: usize = 24;
 
-/// No receiver covers more: libwebrtc's keeps half the circle of sequence numbers.
-const MOST_STATUSES: u16 = 0x8000;
-
-const FIXED_LEN: usize = 8; // of the FCI: base, count, reference time, feedback count
 const TICK: Micros = 250;
 const REFERENCE: Micros = 64_000;
 
-const MISSING: u8 = 0;
-const SMALL: u8 = 1; // delta of one byte, without a sign
-const LARGE: u8 = 2; // delta of two bytes, with one
+/// libwebrtc forgets what it sent longer ago than this (kSendTimeHistoryWindow), and can't use word of it.
+const USEFUL: Micros = 60_000_000;
 
 /// The arrivals on one transport that no feedback has told of yet.
 #[derive(Debug)]
@@ -86,8 +88,15 @@ impl Arrivals {
     }
 
     /// Appends one feedback packet of at most 1000 bytes, from the first number not told of yet; `false`, and nothing,
-    /// if there is nothing to tell. Call it until then: what doesn't fit one packet is left for the next.
-    pub fn build(&mut self, out: &mut Vec<u8>, sender_ssrc: u32, media_ssrc: u32) -> bool {
+    /// if there is nothing to tell. What doesn't fit one packet is left for the next call, at once or later.
+    pub fn build(&mut self, out: &mut Vec<u8>, sender_ssrc: u32, media_ssrc: u32, now: Micros) -> bool {
+        while self
+            .arrived
+            .front()
+            .map_or(false, |&(_, arrival)| arrival + USEFUL < now)
+        {
+            self.arrived.pop_front();
+        }
         let (first, first_arrival) = match self.arrived.front() {
             Some(&first) => first,
             None => return false,
@@ -141,265 +150,6 @@ impl Arrivals {
     }
 }
 
-/// Puts statuses into chunks: runs where they are equal, vectors of 14 or 7 where not (sections 3.1.3 and 3.1.4).
-struct Chunks<'a> {
-    out: &'a mut Vec<u8>,
-    held: [u8; 14],
-    count: usize, // more than 14 only while all are equal
-    equal: bool,
-}
-
-impl<'a> Chunks<'a> {
-    const LONGEST_RUN: usize = 0x1fff;
-
-    fn new(out: &'a mut Vec<u8>) -> Self {
-        Chunks {
-            out,
-            held: [MISSING; 14],
-            count: 0,
-            equal: true,
-        }
-    }
-
-    fn add(&mut self, status: u8, count: usize) {
-        let mut left = count;
-        while left > 0 {
-            if self.count == 0 || (self.equal && self.held[0] == status) {
-                let taken = left.min(Self::LONGEST_RUN - self.count);
-                let end = (self.count + taken).min(14);
-                self.held[self.count.min(end)..end].fill(status);
-                self.count += taken;
-                left -= taken;
-                if self.count == Self::LONGEST_RUN {
-                    self.write(false);
-                }
-            } else if self.count < self.room(status) {
-                self.held[self.count] = status;
-                self.count += 1;
-                self.equal = false;
-                left -= 1;
-            } else {
-                self.write(false);
-            }
-        }
-    }
-
-    /// How many statuses fit one vector, were `status` among them.
-    fn room(&self, status: u8) -> usize {
-        let large = status == LARGE || self.held[..self.count.min(14)].contains(&LARGE);
-        if large {
-            7
-        } else {
-            14
-        }
-    }
-
-    /// Writes one chunk with all that is held, or with the first seven where those after them can't be in it.
-    ///
-    /// Only the `last` vector may be short: the reader stops at the packet status count.
-    fn write(&mut self, last: bool) {
-        let held = &self.held[..self.count.min(14)];
-        let (chunk, written) = if self.equal {
-            (u16::from(self.held[0]) << 13 | self.count as u16, self.count)
-        } else if (held.len() == 14 || last) && !held.contains(&LARGE) {
-            (vector(held, 1), held.len())
-        } else {
-            let seven = &held[..held.len().min(7)];
-            (vector(seven, 2), seven.len())
-        };
-        self.out.extend_from_slice(&chunk.to_be_bytes());
-        self.count -= written;
-        if self.count > 0 {
-            self.held.copy_within(written..written + self.count, 0);
-        }
-        let held = &self.held[..self.count];
-        self.equal = held.iter().all(|&status| status == held[0]);
-    }
-
-    fn finish(mut self) {
-        while self.count > 0 {
-            self.write(true);
-        }
-    }
-}
-
-/// A status vector chunk with symbols of `bits` bits, filled up with "not received".
-fn vector(statuses: &[u8], bits: u32) -> u16 {
-    let head = if bits == 2 { 0b11 } else { 0b10 };
-    let room = 14 / bits;
-    let symbols = statuses
-        .iter()
-        .fold(0, |symbols, &status| symbols << bits | u16::from(status));
-    head << 14 | symbols << ((room - statuses.len() as u32) * bits)
-}
-
-/// Why bytes are no transport-cc feedback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TwccError {
-    /// Ends before its chunks or deltas do.
-    Short,
-    /// Tells of no packet at all.
-    Empty,
-    /// Tells of more packets than a receiver can cover.
-    TooMany,
-    /// A status that the draft reserves.
-    Reserved,
-}
-
-/// A feedback, checked as a whole: iterating it can't fail.
-#[derive(Clone, Debug)]
-pub struct Feedback<'a> {
-    /// The sequence number of the first packet told of.
-    pub base: u16,
-    /// How many packets are told of, received or not.
-    pub count: u16,
-    /// In 64 ms, 24 bits with a sign, on a clock of the receiver's own.
-    pub reference: i32,
-    /// Of the receiver's feedback packets; a step of more than one is a lost feedback.
-    pub feedback_count: u8,
-    chunks: &'a [u8],
-    deltas: &'a [u8],
-}
-
-/// Reads the FCI of a transport-cc feedback; what follows the last delta is padding.
-pub fn parse(fci: &[u8]) -> Result<Feedback<'_>, TwccError> {
-    let fixed = fci.get(..FIXED_LEN).ok_or(TwccError::Short)?;
-    let count = be16(fixed, 2);
-    if count == 0 {
-        return Err(TwccError::Empty);
-    }
-    if count > MOST_STATUSES {
-        return Err(TwccError::TooMany);
-    }
-    let mut rest = &fci[FIXED_LEN..];
-    let mut left = usize::from(count);
-    let mut deltas = 0;
-    while left > 0 {
-        let chunk = Chunk::read(rest.get(..2).ok_or(TwccError::Short)?);
-        let here = chunk.len().min(left);
-        deltas += chunk.delta_bytes(here)?;
-        left -= here;
-        rest = &rest[2..];
-    }
-    let chunks = &fci[FIXED_LEN..fci.len() - rest.len()];
-    Ok(Feedback {
-        base: be16(fixed, 0),
-        count,
-        reference: be32(fixed, 4) as i32 >> 8,
-        feedback_count: fixed[7],
-        chunks,
-        deltas: rest.get(..deltas).ok_or(TwccError::Short)?,
-    })
-}
-
-impl<'a> Feedback<'a> {
-    /// Sequence number and, of a packet that was received, the ticks of 250 us since the one received before it in this
-    /// feedback; for the first one since `reference`.
-    pub fn iter(&self) -> Statuses<'a> {
-        Statuses {
-            next: self.base,
-            left: self.count,
-            chunks: self.chunks,
-            deltas: self.deltas,
-            chunk: Chunk::Run {
-                status: MISSING,
-                len: 0,
-            },
-            at: 0,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Chunk {
-    Run { status: u8, len: usize },
-    Bits(u16),
-    Pairs(u16),
-}
-
-impl Chunk {
-    fn read(bytes: &[u8]) -> Self {
-        let chunk = be16(bytes, 0);
-        match chunk >> 14 {
-            0b10 => Chunk::Bits(chunk),
-            0b11 => Chunk::Pairs(chunk),
-            _ => Chunk::Run {
-                status: (chunk >> 13 & 3) as u8,
-                len: usize::from(chunk & 0x1fff),
-            },
-        }
-    }
-
-    fn len(&self) -> usize {
-        match *self {
-            Chunk::Run { len, .. } => len,
-            Chunk::Bits(_) => 14,
-            Chunk::Pairs(_) => 7,
-        }
-    }
-
-    fn status(&self, at: usize) -> u8 {
-        match *self {
-            Chunk::Run { status, .. } => status,
-            Chunk::Bits(chunk) => (chunk >> (13 - at) & 1) as u8,
-            Chunk::Pairs(chunk) => (chunk >> (12 - 2 * at) & 3) as u8,
-        }
-    }
-
-    /// The bytes of the deltas of its first `count` statuses.
-    fn delta_bytes(&self, count: usize) -> Result<usize, TwccError> {
-        let of = |status: u8| {
-            if status > LARGE {
-                Err(TwccError::Reserved)
-            } else {
-                Ok(usize::from(status))
-            }
-        };
-        match *self {
-            Chunk::Run { status, .. } => of(status).map(|bytes| bytes * count),
-            _ => (0..count).try_fold(0, |sum, at| of(self.status(at)).map(|bytes| sum + bytes)),
-        }
-    }
-}
-
-/// See [`Feedback::iter`].
-#[derive(Clone, Debug)]
-pub struct Statuses<'a> {
-    next: u16,
-    left: u16,
-    chunks: &'a [u8],
-    deltas: &'a [u8],
-    chunk: Chunk,
-    at: usize,
-}
-
-impl Iterator for Statuses<'_> {
-    type Item = (u16, Option<i16>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return None;
-        }
-        while self.at == self.chunk.len() {
-            self.chunk = Chunk::read(self.chunks.get(..2)?);
-            self.chunks = &self.chunks[2..];
-            self.at = 0;
-        }
-        let status = self.chunk.status(self.at);
-        let delta = match status {
-            SMALL => Some(i16::from(*self.deltas.first()?)),
-            LARGE => Some(be16(self.deltas.get(..2)?, 0) as i16),
-            _ => None,
-        };
-        self.deltas = &self.deltas[usize::from(status)..];
-        let sequence = self.next;
-        self.next = sequence.wrapping_add(1);
-        self.left -= 1;
-        self.at += 1;
-        Some((sequence, delta))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,7 +183,7 @@ mod tests {
     fn build_all(arrivals: &mut Arrivals) -> Vec<Told> {
         let mut all = Vec::new();
         let mut out = Vec::new();
-        while arrivals.build(&mut out, 1, 2) {
+        while arrivals.build(&mut out, 1, 2, 0) {
             assert_eq!(out.len() % 4, 0);
             assert!(out.len() <= MOST_BYTES);
             all.push(told(&fci_of(&out)));
@@ -450,7 +200,7 @@ mod tests {
             arrivals.record(sequence, at);
         }
         let mut out = Vec::new();
-        assert!(arrivals.build(&mut out, 1, 2));
+        assert!(arrivals.build(&mut out, 1, 2, 0));
         let expected = [
             0x8f,
             205,
@@ -491,7 +241,7 @@ mod tests {
             arrivals.record(n.wrapping_add(65_400), 1_000_000 + u64::from(n) * 1000);
         }
         let mut out = Vec::new();
-        assert!(arrivals.build(&mut out, 1, 2));
+        assert!(arrivals.build(&mut out, 1, 2, 0));
         let fci = fci_of(&out);
         assert_eq!(fci[8..10], [0x21, 0x2c]);
         assert_eq!(fci.len(), 8 + 2 + 300 + 2); // and padding
@@ -562,12 +312,26 @@ mod tests {
         let mut arrivals = Arrivals::new();
         arrivals.record(1, (1 << 24) * REFERENCE + 3 * REFERENCE);
         let mut out = Vec::new();
-        assert!(arrivals.build(&mut out, 1, 2));
+        assert!(arrivals.build(&mut out, 1, 2, 0));
         assert_eq!(parse(&fci_of(&out)).unwrap().reference, 3);
         arrivals.record(2, (1 << 23) * REFERENCE);
         out.clear();
-        assert!(arrivals.build(&mut out, 1, 2));
+        assert!(arrivals.build(&mut out, 1, 2, 0));
         assert_eq!(parse(&fci_of(&out)).unwrap().reference, -(1 << 23));
+    }
+
+    #[test]
+    fn what_arrived_too_long_ago_is_told_as_lost() {
+        let mut arrivals = Arrivals::new();
+        arrivals.record(1, 0);
+        assert_eq!(build_all(&mut arrivals).len(), 1);
+        arrivals.record(2, 1_000_000);
+        arrivals.record(3, 1_000_001);
+        let mut out = Vec::new();
+        assert!(arrivals.build(&mut out, 1, 2, 61_000_001));
+        assert_eq!(told(&fci_of(&out)).1, [(2, None), (3, Some(4000))]);
+        arrivals.record(4, 1_000_002);
+        assert!(!arrivals.build(&mut out, 1, 2, 100_000_000));
     }
 
     #[test]
@@ -662,117 +426,6 @@ mod tests {
             for (sequence, at) in told {
                 let place = order.iter().position(|&other| other == sequence).unwrap();
                 assert_eq!(at, Some(place as i64 * 2));
-            }
-        });
-    }
-
-    #[test]
-    fn all_kinds_of_chunk_are_read() {
-        let fci = [
-            0xff,
-            0xff,
-            0,
-            30,
-            0xff,
-            0xff,
-            0xfe,
-            9, // base 65535, 30 packets, reference -2, feedback 9
-            0x00,
-            0x05, // 5 missing
-            0x40,
-            0x02, // 2 large
-            0b1010_0000,
-            0b0000_0001, // one bit each: first and last of 14
-            0b1101_1000,
-            0b0000_0000, // two bits each: small, large, 5 missing
-            0x20,
-            0x10, // 16 small, of which 2 are left
-            0,
-            1,
-            0xff,
-            0xff,
-            2,
-            3,
-            4,
-            0x7f,
-            0xff,
-            5,
-            6, // deltas
-            0,
-            0,
-            0,
-        ];
-        let feedback = parse(&fci).unwrap();
-        assert_eq!(
-            (
-                feedback.base,
-                feedback.count,
-                feedback.reference,
-                feedback.feedback_count
-            ),
-            (65_535, 30, -2, 9)
-        );
-        let received: Vec<(u16, i16)> = feedback
-            .iter()
-            .filter_map(|(seq, delta)| delta.map(|d| (seq, d)))
-            .collect();
-        assert_eq!(
-            received,
-            [
-                (4, 1),
-                (5, -1),
-                (6, 2),
-                (19, 3),
-                (20, 4),
-                (21, 0x7fff),
-                (27, 5),
-                (28, 6)
-            ],
-        );
-        assert_eq!(feedback.iter().count(), 30);
-    }
-
-    #[test]
-    fn what_ends_early_or_says_nothing_is_refused() {
-        let good = [0, 1, 0, 2, 0, 0, 1, 0, 0x20, 0x02, 7, 8];
-        assert!(parse(&good).is_ok());
-        for len in 0..good.len() {
-            assert_eq!(parse(&good[..len]).unwrap_err(), TwccError::Short, "{} bytes", len);
-        }
-        assert_eq!(parse(&[0; 12]).unwrap_err(), TwccError::Empty);
-        assert_eq!(
-            parse(&[0, 0, 0x80, 1, 0, 0, 0, 0, 0x1f, 0xff]).unwrap_err(),
-            TwccError::TooMany
-        );
-        assert_eq!(
-            parse(&[0, 0, 0, 2, 0, 0, 0, 0, 0x60, 2, 0, 0]).unwrap_err(),
-            TwccError::Reserved
-        );
-        assert_eq!(
-            parse(&[0, 0, 0, 2, 0, 0, 0, 0, 0xf0, 0, 0, 0]).unwrap_err(),
-            TwccError::Reserved
-        );
-        // Runs of nothing use up the chunks.
-        assert_eq!(
-            parse(&[0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap_err(),
-            TwccError::Short
-        );
-    }
-
-    #[test]
-    fn no_bytes_make_it_panic_and_what_is_accepted_is_complete() {
-        let good = [
-            0xff, 0xff, 0, 30, 0xff, 0xff, 0xfe, 9, 0x00, 0x05, 0x40, 0x02, 0xa0, 0x01, 0xd8, 0x00, 0x20, 0x10, 0, 1,
-            0xff, 0xff, 2, 3, 4, 0x7f, 0xff, 5, 6,
-        ];
-        for_each_seed(20_000, |random| {
-            let bytes = if random.one_in(2) {
-                random.bytes(60)
-            } else {
-                random.mutated(&good)
-            };
-            if let Ok(feedback) = parse(&bytes) {
-                assert_eq!(feedback.iter().count(), usize::from(feedback.count));
             }
         });
     }
