@@ -18,17 +18,17 @@ from .live.limits import Limits
 from .live.live import Live
 from .live.outbox import CLOSE_WITHIN, Outbox
 from .live.server_messages import Error
-from .visits.refused import Refused, TokenRefused
+from .visits.refused import Refused
 from .visits.rules import RoomState
 from .visits.service import Visits
 
 log = structlog.get_logger(__name__)
 
 PATH = "/v1/ws"
-NOT_ACCEPTED = 4003
 HOSTILE = 4004
-REPLACED_OR_OVER = 4002
 POLICY = 1008
+# Whom a hello is refused to may come back, as when the room is locked or not open yet, except after these.
+CLOSES = {"token-not-accepted": 4003, "session-replaced": 4002, "gone": 4002, "not-found": 4002}
 TRY_LATER = 1013
 
 # Seconds from the websocket to its hello: a slow phone's round trips, many times over.
@@ -124,17 +124,13 @@ class _Visitor:
                 session = await self._visits.arrive(session.id)
         except Refused as refused:
             self._outbox.put(Error(code=refused.name, detail=refused.detail, re="hello").encode())
-            unknown = isinstance(refused, TokenRefused) and refused.name == "token-not-accepted"
-            if unknown:
-                self._outbox.close(NOT_ACCEPTED)
-            else:
-                self._outbox.close(TRY_LATER if refused.status in (429, 503) else REPLACED_OR_OVER)
+            self._outbox.close(CLOSES.get(refused.name, TRY_LATER))
             return False
         self._room, self._session = session.room, session.id
         last_chat = hello.last_chat or 0
         client = Client(session.id, self._outbox, _device(hello.device), last_chat, self._limits, self._live.now())
         self._client = client
-        self._conversation = await self._live.enter(session.room, session.id, client)
+        self._conversation = await self._live.enter(session, client)
         return True
 
     async def finish_unless_welcomed(self) -> None:

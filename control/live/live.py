@@ -12,7 +12,7 @@ import structlog
 
 from ...sfu.types import SlotView
 from ..visits.refused import Refused
-from ..visits.values import Actor
+from ..visits.values import Actor, Session
 from .client import Client
 from .conversation import Conversation, Deciding
 from .media import MediaNode
@@ -81,14 +81,14 @@ class Live:
             for client in room.clients:
                 client.close(GOING_AWAY)
 
-    async def enter(self, room: str, session: str, client: Client) -> Conversation:
+    async def enter(self, session: Session, client: Client) -> Conversation:
         """Welcomes a client, whose session has arrived, into its room."""
-        live = self.rooms.get(room)
+        live = self.rooms.get(session.room)
         if live is None:
-            live = LiveRoom(room, self._visits, self.node, self.now, self.wall, self._write)
-            self.rooms[room] = live
-        await live.enter(session, client)
-        return Conversation(live, session, client, self._visits, self.wall)
+            live = LiveRoom(session.room, self._visits, self.node, self.now, self.wall, self._write)
+            self.rooms[session.room] = live
+        await live.enter(session.id, session.participant, client)
+        return Conversation(live, session.id, client, self._visits, self.wall)
 
     def detach(self, room: str, session: str, client: Client) -> None:
         """A client's websocket has gone."""

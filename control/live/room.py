@@ -149,8 +149,14 @@ class LiveRoom:
         """A second browser that has become the participant takes over its place in media, so that slots stay."""
         if not arrival.current or arrival.state not in INSIDE or present.key == arrival.participant:
             return
-        if present.presence.peer or any(other.key == arrival.participant for other in self.present.values()):
+        holder = self.by_key(arrival.participant)
+        if present.presence.peer or (holder is not None and holder.state in INSIDE):
             return
+        if holder is not None:
+            # A browser that has left, or waits, and isn't the participant's any more.
+            self.node.drop(self.id, holder.key)
+            holder.presence.dropped()
+            holder.key = holder.session
         present.key = arrival.participant
         if present.client is not None and self.snapshot is not None:
             self.node.welcome(self.id, present.key, present.client.device, self.snapshot.max_participants)
@@ -247,11 +253,17 @@ class LiveRoom:
 
     # -- clients --
 
-    async def enter(self, session: str, client: Client) -> None:
+    async def enter(self, session: str, participant: str, client: Client) -> None:
         """Welcomes a client that has said hello: welcome, its one status, and whole lists."""
         await self.refresh()
         present = self.present.get(session)
         if present is None or self.snapshot is None:
+            if self.snapshot is not None and self.over:
+                # It came for the first time, after the end.
+                welcome = self.node.welcome(self.id, session, client.device, self.snapshot.max_participants)
+                client.say(views.welcome(self.snapshot, participant, None, welcome))
+                client.say(said.Ended())
+                self.node.close_room(self.id)
             client.close(REPLACED_OR_OVER)
             return
         if present.client is not None:

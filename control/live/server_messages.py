@@ -20,7 +20,7 @@ def _nothing(value: object) -> bool:
 class ServerMessage(BaseModel):
     """A message or a part of one."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     def encode(self) -> str:
         """The text that goes out."""
@@ -209,7 +209,7 @@ class Queue(ServerMessage):
 class Send(ServerMessage):
     """How to send from now on: `microphone`, `camera`, `screen` as in `welcome.send`, only what changes."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", json_schema_serialization_defaults_required=True)
     type: Literal["send"] = "send"
 
 
