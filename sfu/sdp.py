@@ -57,8 +57,8 @@ def read_offer(sdp: str, max_slots: int = MAX_SLOTS) -> PeerOffer:
     media = session.media
     if len(media) != len(text.sections):
         raise refused("expected one description for each m-line")
-    mids = _mids(session)
     kinds = _order(media, max_slots)
+    mids = _mids(session)
     ufrag, pwd, fingerprints = _transport(text, media)
     meanings: dict[int, Meaning] = {}
     extensions: dict[str, int] = {}
@@ -202,6 +202,7 @@ def _section(
         extensions=_extensions(lines, extensions, mixed, sends=description.direction == "sendonly"),
         rids=_rids(lines) if description.direction == "sendonly" and kind == "video" else (),
         reduced_size="a=rtcp-rsize" in lines,
+        allow_mixed="a=extmap-allow-mixed" in lines,
     )
     return section, formats
 

@@ -78,6 +78,8 @@ def _described(section: Section) -> list[str]:
     lines = [f"a=mid:{section.mid}", "a=rtcp-mux"]
     if section.reduced_size:
         lines.append("a=rtcp-rsize")
+    if section.allow_mixed:
+        lines.append("a=extmap-allow-mixed")
     lines += [f"a=extmap:{number} {uri}" for number, uri in section.extensions]
     for one in section.formats:
         lines.append(f"a=rtpmap:{one.payload_type} {one.rtpmap}")

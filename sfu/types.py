@@ -177,6 +177,7 @@ class Section:
     extensions: tuple[tuple[str, str], ...]
     rids: tuple[str, ...] = ()
     reduced_size: bool = False
+    allow_mixed: bool = False
 
 
 @dataclass(frozen=True)
