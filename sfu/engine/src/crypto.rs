@@ -1,7 +1,7 @@
 //! The few things needed from the system's libcrypto (OpenSSL 3.0 or later), behind safe types.
 //!
-//! Each type keeps one context for its key's whole life, so a packet costs no allocation and no lock: only the IV
-//! (or the hash's start) is set anew. Lengths are checked here; a call that libcrypto refuses although its arguments
+//! Each type keeps what its key makes for the key's whole life, so a packet costs no allocation and no lock: only the
+//! IV is set anew, or a prepared hash copied. Lengths are checked here; a call that libcrypto refuses although its arguments
 //! were in order can't be answered by sending something half sealed, so sealing then panics (which never crosses the
 //! C ABI) and opening says "not authentic".
 #![allow(unsafe_code)]
@@ -22,10 +22,11 @@ const SET_TAG: c_int = 0x11; // EVP_CTRL_AEAD_SET_TAG
 struct CipherCtx {
     _opaque: [u8; 0],
 }
+
+/// libcrypto's `SHA_CTX` (openssl/sha.h): five words of hash, two of length, a block, how much of it is filled.
 #[repr(C)]
-struct DigestCtx {
-    _opaque: [u8; 0],
-}
+#[derive(Clone, Copy, Default)]
+struct Sha1State([u32; 24]);
 
 #[link(name = "crypto")]
 extern "C" {
@@ -53,12 +54,9 @@ extern "C" {
     ) -> c_int;
     fn EVP_CipherFinal_ex(ctx: *mut CipherCtx, out: *mut c_uchar, written: *mut c_int) -> c_int;
 
-    fn EVP_MD_CTX_new() -> *mut DigestCtx;
-    fn EVP_MD_CTX_free(ctx: *mut DigestCtx);
-    fn EVP_sha1() -> *const c_void;
-    fn EVP_DigestInit_ex(ctx: *mut DigestCtx, digest: *const c_void, engine: *mut c_void) -> c_int;
-    fn EVP_DigestUpdate(ctx: *mut DigestCtx, data: *const c_void, len: usize) -> c_int;
-    fn EVP_DigestFinal_ex(ctx: *mut DigestCtx, out: *mut c_uchar, len: *mut u32) -> c_int;
+    fn SHA1_Init(state: *mut Sha1State) -> c_int;
+    fn SHA1_Update(state: *mut Sha1State, data: *const c_void, len: usize) -> c_int;
+    fn SHA1_Final(digest: *mut c_uchar, state: *mut Sha1State) -> c_int;
 
     fn CRYPTO_memcmp(a: *const c_void, b: *const c_void, len: usize) -> c_int;
     fn OPENSSL_cleanse(data: *mut c_void, len: usize);
@@ -203,96 +201,77 @@ impl AesCtr {
 
 /// HMAC-SHA1 with one key (RFC 2104).
 ///
-/// Built on a hash context that is only ever restarted: libcrypto's own HMAC (and copying a prepared context)
-/// allocates for every value, and hashing the padded key again costs less than that.
+/// It keeps the hash as it is after the padded key, and starts each value from a copy of those 96 bytes. That takes
+/// libcrypto's plain SHA-1 calls: its newer digest and MAC interfaces allocate for each value, and hash more.
 pub struct HmacSha1 {
-    hash: *mut DigestCtx,
-    inner: [u8; SHA1_BLOCK],
-    outer: [u8; SHA1_BLOCK],
+    inner: Sha1State,
+    outer: Sha1State,
 }
-
-// SAFETY: as for `Cipher`.
-unsafe impl Send for HmacSha1 {}
 
 impl HmacSha1 {
     /// `key`: of any length; more than 64 bytes are hashed first.
-    ///
-    /// # Panics
-    /// When libcrypto has no SHA-1 or no memory.
     pub fn new(key: &[u8]) -> HmacSha1 {
-        // SAFETY: the context is checked before use and freed on drop.
-        let hash = unsafe { EVP_MD_CTX_new() };
-        let mut this = HmacSha1 {
-            hash,
-            inner: [0x36; SHA1_BLOCK],
-            outer: [0x5c; SHA1_BLOCK],
-        };
-        // SAFETY: the context is not null where `EVP_DigestInit_ex` is reached.
-        let started = !hash.is_null() && unsafe { EVP_DigestInit_ex(hash, EVP_sha1(), null_mut()) == 1 };
-        assert!(started, "libcrypto has no SHA-1");
-        let mut short = [0; SHA1];
-        let key = if key.len() > SHA1_BLOCK {
-            short = this.digest(&[key]);
-            &short[..]
+        let mut block = [0; SHA1_BLOCK];
+        if key.len() > SHA1_BLOCK {
+            block[..SHA1].copy_from_slice(&Sha1State::new().with(key).finish());
         } else {
-            key
-        };
-        for (at, byte) in key.iter().enumerate() {
-            this.inner[at] ^= byte;
-            this.outer[at] ^= byte;
+            block[..key.len()].copy_from_slice(key);
         }
-        wipe(&mut short);
-        this
+        let padded = |pad: u8| {
+            let mut block = block.map(|byte| byte ^ pad);
+            let state = Sha1State::new().with(&block);
+            wipe(&mut block);
+            state
+        };
+        let (inner, outer) = (padded(0x36), padded(0x5c));
+        wipe(&mut block);
+        HmacSha1 { inner, outer }
     }
 
     /// The value over `parts`, one after the other.
-    pub fn sign(&mut self, parts: &[&[u8]]) -> [u8; SHA1] {
-        self.restart();
-        let inner = self.inner;
-        self.update(&inner);
-        for part in parts {
-            self.update(part);
-        }
-        let digest = self.finish();
-        let outer = self.outer;
-        self.digest(&[&outer, &digest])
-    }
-
-    fn digest(&mut self, parts: &[&[u8]]) -> [u8; SHA1] {
-        self.restart();
-        for part in parts {
-            self.update(part);
-        }
-        self.finish()
-    }
-
-    fn restart(&mut self) {
-        // SAFETY: the context is live, and without a type keeps the digest it has.
-        let done = unsafe { EVP_DigestInit_ex(self.hash, null(), null_mut()) };
-        assert_eq!(done, 1, "libcrypto could not hash");
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        // SAFETY: reads `data.len()` bytes of `data`.
-        let done = unsafe { EVP_DigestUpdate(self.hash, data.as_ptr().cast(), data.len()) };
-        assert_eq!(done, 1, "libcrypto could not hash");
-    }
-
-    fn finish(&mut self) -> [u8; SHA1] {
-        let mut digest = [0; SHA1];
-        // SAFETY: SHA-1 writes 20 bytes; a null length pointer is allowed.
-        let done = unsafe { EVP_DigestFinal_ex(self.hash, digest.as_mut_ptr(), null_mut()) };
-        assert_eq!(done, 1, "libcrypto could not hash");
-        digest
+    pub fn sign(&self, parts: &[&[u8]]) -> [u8; SHA1] {
+        let inner = parts.iter().fold(self.inner, |state, part| state.with(part)).finish();
+        self.outer.with(&inner).finish()
     }
 }
 
 impl Drop for HmacSha1 {
     fn drop(&mut self) {
-        wipe(&mut self.inner);
-        wipe(&mut self.outer);
-        // SAFETY: made by `EVP_MD_CTX_new` (null is allowed) and freed once.
-        unsafe { EVP_MD_CTX_free(self.hash) }
+        for state in [&mut self.inner, &mut self.outer] {
+            // SAFETY: writes the 96 bytes of a value for which all bytes are valid.
+            unsafe { OPENSSL_cleanse((state as *mut Sha1State).cast(), std::mem::size_of::<Sha1State>()) }
+        }
+    }
+}
+
+impl Sha1State {
+    fn new() -> Sha1State {
+        let mut state = Sha1State::default();
+        // SAFETY: `state` has the size and alignment of a SHA_CTX, which this call fills.
+        assert_eq!(unsafe { SHA1_Init(&mut state) }, 1, "libcrypto has no SHA-1");
+        state
+    }
+
+    /// This state after `data`.
+    fn with(mut self, data: &[u8]) -> Sha1State {
+        // SAFETY: the state was set up by `new`; reads `data.len()` bytes of `data`.
+        assert_eq!(
+            unsafe { SHA1_Update(&mut self, data.as_ptr().cast(), data.len()) },
+            1,
+            "libcrypto can't hash"
+        );
+        self
+    }
+
+    fn finish(mut self) -> [u8; SHA1] {
+        let mut digest = [0; SHA1];
+        // SAFETY: the state was set up by `new`; writes 20 bytes.
+        assert_eq!(
+            unsafe { SHA1_Final(digest.as_mut_ptr(), &mut self) },
+            1,
+            "libcrypto can't hash"
+        );
+        digest
     }
 }
 
@@ -323,12 +302,12 @@ pub fn random(buf: &mut [u8]) {
     );
 }
 
-/// What this file's and its neighbours' tests share.
+/// Reads the files in `tests/vectors`, for this file's and its neighbours' tests.
 #[cfg(test)]
-pub(crate) mod testing {
+pub(crate) mod vectors {
     use std::collections::HashMap;
 
-    /// The fields of a file in `tests/vectors`: `name = hex`, continued on lines that begin with a space.
+    /// The fields of one file: `name = hex`, continued on lines that begin with a space.
     pub(crate) struct Vectors(HashMap<String, Vec<u8>>);
 
     impl Vectors {
@@ -348,77 +327,20 @@ pub(crate) mod testing {
         }
 
         pub(crate) fn get(&self, name: &str) -> Vec<u8> {
-            self.0.get(name).unwrap_or_else(|| panic!("no vector {}", name)).clone()
+            self.0.get(name).unwrap_or_else(|| panic!("no vector {name}")).clone()
         }
     }
 
+    /// Bytes from hexadecimal digits; everything else is passed over.
     pub(crate) fn hex(text: &str) -> Vec<u8> {
         let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-    }
-
-    /// A small seeded generator (xorshift64*): a failing seed, printed, brings the same bytes back.
-    pub(crate) struct Random(u64);
-
-    impl Random {
-        pub(crate) fn new(seed: u64) -> Random {
-            Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-        }
-
-        pub(crate) fn next(&mut self) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-        }
-
-        /// 0 to `bound` - 1.
-        pub(crate) fn below(&mut self, bound: usize) -> usize {
-            (self.next() >> 32) as usize % bound.max(1)
-        }
-
-        pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-            (0..len).map(|_| (self.next() >> 40) as u8).collect()
-        }
-
-        /// `original` with a few bytes changed, cut off, doubled or added.
-        pub(crate) fn mutate(&mut self, original: &[u8]) -> Vec<u8> {
-            let mut bytes = original.to_vec();
-            for _ in 0..=self.below(3) {
-                let at = self.below(bytes.len());
-                match self.below(6) {
-                    _ if bytes.is_empty() => bytes = self.bytes(4),
-                    0 => bytes.truncate(at),
-                    1 => {
-                        let len = self.below(40);
-                        bytes.extend(self.bytes(len));
-                    }
-                    2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
-                    3 => bytes[at] ^= 1 << self.below(8),
-                    4 => {
-                        let copy = bytes[at..].to_vec();
-                        bytes.extend(copy);
-                    }
-                    _ => drop(bytes.remove(at)),
-                }
-                bytes.truncate(2000);
-            }
-            bytes
-        }
-    }
-
-    /// Runs `body` with one generator per seed and names the seed that fails.
-    pub(crate) fn for_seeds(count: u64, body: impl Fn(&mut Random) + std::panic::RefUnwindSafe) {
-        for seed in 0..count {
-            let outcome = std::panic::catch_unwind(|| body(&mut Random::new(seed)));
-            assert!(outcome.is_ok(), "failed with seed {}", seed);
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{hex, Vectors};
+    use super::vectors::{hex, Vectors};
     use super::*;
 
     #[test]
@@ -492,7 +414,7 @@ mod tests {
             ),
         ];
         for (key, data, expected) in cases {
-            let mut hmac = HmacSha1::new(key);
+            let hmac = HmacSha1::new(key);
             assert_eq!(hmac.sign(&[data])[..], hex(expected)[..]);
             let (head, tail) = data.split_at(3);
             assert_eq!(hmac.sign(&[head, &[], tail])[..], hex(expected)[..]);

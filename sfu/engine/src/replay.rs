@@ -72,7 +72,7 @@ fn bit(index: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::testing::for_seeds;
+    use crate::testing::for_each_seed;
     use std::collections::BTreeSet;
 
     #[test]
@@ -87,8 +87,8 @@ mod tests {
             (65_537, true),
         ];
         for (index, expected) in arrivals {
-            assert_eq!(window.would_take(index), expected, "index {}", index);
-            assert_eq!(window.take(index), expected, "index {}", index);
+            assert_eq!(window.would_take(index), expected, "index {index}");
+            assert_eq!(window.take(index), expected, "index {index}");
         }
         assert_eq!(window.newest(), Some(65_537));
     }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_plain_set_for_any_order_of_arrival() {
-        for_seeds(200, |random| {
+        for_each_seed(200, |random| {
             let (mut window, mut seen, mut newest) = (Window::default(), BTreeSet::new(), 0u64);
             let mut centre = 3_000;
             for _ in 0..3_000 {
