@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -21,8 +23,10 @@ PHONE = "10.71.2.2"
 class Namespace:
     """A network namespace, held open by a process that does nothing."""
 
-    def __init__(self, holder: Process, prefix: tuple[str, ...]) -> None:
+    def __init__(self, holder: Process, prefix: tuple[str, ...], scratch: Path) -> None:
         self._holder = holder
+        self._scratch = scratch
+        self._relays: list[Process] = []
         self.prefix = prefix
 
     @property
@@ -40,7 +44,7 @@ class Namespace:
             return os.stat(f"/proc/{holder.pid}/ns/net").st_ino != own
 
         await wait_until(entered, deadline=10, what="a network namespace")
-        made = cls(holder, (*inside, "nsenter", f"--net=/proc/{holder.pid}/ns/net"))
+        made = cls(holder, (*inside, "nsenter", f"--net=/proc/{holder.pid}/ns/net"), scratch)
         await made.run("ip", "link", "set", "lo", "up")
         return made
 
@@ -57,7 +61,22 @@ class Namespace:
         assert child.returncode == 0, f"{' '.join(command)}: {output.decode()}"
         return output.decode()
 
+    async def relay(self, host: str, port: int) -> str:
+        """The path of a UNIX socket that leads to a TCP address inside; works as soon as something listens there."""
+        # Paths of UNIX sockets are at most 107 bytes long, and pytest's folders come near.
+        path = Path(tempfile.mkdtemp(prefix="relay-")) / "socket"
+        self._relays.append(
+            await Process.start(
+                [*self.prefix, sys.executable, "-m", "vardrum.tests.support.relay", str(path), host, str(port)],
+                log=self._scratch / "relay.log",
+            )
+        )
+        await wait_until(path.exists, deadline=10, what="a relay into the namespace")
+        return str(path)
+
     async def close(self) -> None:
+        for relay in self._relays:
+            await relay.kill()
         await self._holder.kill()
 
 

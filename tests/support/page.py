@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,45 +42,42 @@ class Page:
         """The JSON value of a JavaScript expression; a promise is awaited."""
         return await self.tab.evaluate(expression)
 
-    async def shows(self, testid: str) -> bool:
-        """Whether something with this test id is on screen."""
-        found = json.dumps(f'[data-testid="{testid}"]')
+    async def shows(self, testid: str, within: str = "") -> bool:
+        """Whether something with this test id is on screen, `within` a CSS selector when given."""
+        found = json.dumps(self._selector(testid, within))
         return bool(
             await self.evaluate(f"[...document.querySelectorAll({found})].some((e) => e.getClientRects().length > 0)")
         )
 
-    async def wait_for(self, testid: str, *, deadline: float = 10.0) -> None:
+    async def wait_for(self, testid: str, *, within: str = "", deadline: float = 10.0) -> None:
         """Until something with this test id is on screen.
 
         Raises:
             TimeoutError: with what the page shows instead.
         """
+        what = f"{self._selector(testid, within)} on the page of {self.name}"
+        await self.wait(lambda: self.shows(testid, within), what, deadline=deadline)
+
+    async def wait(self, condition: Callable[[], Any], what: str, *, deadline: float = 10.0) -> Any:
+        """`wait_until`, with what the page shows in the failure's text."""
         try:
-            await wait_until(
-                lambda: self.shows(testid), deadline=deadline, what=f"{testid} on the page of {self.name}", every=0.1
-            )
+            return await wait_until(condition, deadline=deadline, what=what, every=0.1)
         except TimeoutError as error:
             text = await self.evaluate("document.body.innerText.slice(0, 600)")
             errors = await self.evaluate("window.recorder?.errors ?? []")
-            raise TimeoutError(f"{error}\npage: {text}\nerrors: {errors}") from None
+            messages = await self.evaluate("(window.recorder?.received ?? []).slice(-12).map((m) => m.type)")
+            raise TimeoutError(f"{error}\npage: {text}\nerrors: {errors}\nlast messages: {messages}") from None
 
-    async def click(self, testid: str, *, deadline: float = 10.0) -> None:
+    async def click(self, testid: str, *, within: str = "", deadline: float = 10.0) -> None:
         """Click it as soon as it is on screen and enabled."""
-        await self.wait_for(testid, deadline=deadline)
-        selector = json.dumps(f'[data-testid="{testid}"]')
+        selector = json.dumps(self._selector(testid, within))
         script = (
             f"(() => {{ const e = [...document.querySelectorAll({selector})]"
             ".find((e) => e.getClientRects().length > 0 && !e.disabled);"
             " if (!e) return false; e.click(); return true; })()"
         )
-        await wait_until(lambda: self.evaluate(script), deadline=deadline, what=f"{testid} enabled on {self.name}")
+        await self.wait(lambda: self.evaluate(script), f"{selector} enabled on {self.name}", deadline=deadline)
 
-    async def fill(self, testid: str, text: str, *, deadline: float = 10.0) -> None:
-        """Put `text` into a field as if typed."""
-        await self.wait_for(testid, deadline=deadline)
-        selector = json.dumps(f'[data-testid="{testid}"]')
-        await self.evaluate(
-            f"(() => {{ const e = document.querySelector({selector}); e.focus(); e.value = {json.dumps(text)};"
-            " e.dispatchEvent(new Event('input', {bubbles: true}));"
-            " e.dispatchEvent(new Event('change', {bubbles: true})); })()"
-        )
+    @staticmethod
+    def _selector(testid: str, within: str) -> str:
+        return f'{within} [data-testid="{testid}"]'.strip()
