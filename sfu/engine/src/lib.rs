@@ -1,3 +1,41 @@
 //! Vardrum's packet path: a sans-IO shard core, a thin I/O edge and a C ABI.
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod clock;
+pub mod command;
+mod connectivity;
+pub mod counters;
+pub mod crypto;
+pub mod demux;
+mod egress;
+pub mod event;
+mod feedback;
+pub mod ffi;
+pub mod ice;
+mod ingress;
+pub mod io;
+mod layer;
+pub mod nack;
+pub mod outbox;
+pub mod packet;
+mod peer;
+pub mod reception;
+pub mod replay;
+mod reports;
+mod resend;
+mod rng;
+pub mod rtcp;
+pub mod rtp;
+pub mod runner;
+pub mod shard;
+pub mod slot;
+pub mod srtp;
+mod store;
+pub mod stun;
+#[cfg(test)]
+mod testing;
+mod track;
+pub mod twcc;
+
+pub use clock::Micros;

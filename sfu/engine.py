@@ -1,0 +1,330 @@
+"""The engine's typed face: commands go down as bytes, events and tables come up.
+
+One `Engine` is one shard: a native thread with one UDP port (`sfu/engine`). The layout of commands and events is
+known here and in `sfu/engine/src/command.rs` and `event.rs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import cffi
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codecs import catalogue
+from .dtls import Keys
+from .types import OfferedTrack, Payload, PeerOffer
+
+_ffi = cffi.FFI()
+_ffi.cdef("""
+    typedef struct shard shard;
+    shard *vardrum_shard_start(const uint8_t *ip, size_t ip_len, uint16_t port, uint8_t *error, size_t error_len);
+    void vardrum_shard_stop(shard *);
+    uint16_t vardrum_shard_port(const shard *);
+    int vardrum_shard_event_fd(const shard *);
+    int vardrum_shard_command(const shard *, const uint8_t *bytes, size_t len);
+    size_t vardrum_shard_events(const shard *, uint8_t *out, size_t len);
+    size_t vardrum_shard_counters(const shard *, uint64_t *out, size_t len);
+    size_t vardrum_shard_table(const shard *, double *out, size_t len);
+    uint64_t vardrum_shard_cpu(const shard *);
+    size_t vardrum_counter_names(char *out, size_t len);
+
+    typedef struct srtp srtp;
+    srtp *vardrum_srtp_new(uint16_t profile, const uint8_t *key, size_t key_len, const uint8_t *salt, size_t salt_len);
+    void vardrum_srtp_free(srtp *);
+    intptr_t vardrum_srtp_seal(srtp *, uint8_t *buffer, size_t room, size_t len, uint32_t roll_over);
+    intptr_t vardrum_srtp_open(srtp *, uint8_t *buffer, size_t len);
+""")
+
+# The order of tracks and the numbers of header extensions on the border (`command.rs`).
+TRACKS = ("microphone", "camera", "screen")
+EXTENSIONS: Mapping[str, int] = {
+    "urn:ietf:params:rtp-hdrext:sdes:mid": 0,
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id": 1,
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id": 2,
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01": 3,
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time": 4,
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level": 5,
+}
+_NO_APT = 255
+_EVENTS = 1 << 18
+COLUMNS = ("peer", "track", "layer", "alive", "packets", "lost", "bytes", "loudness", "round_trip")
+_MAX_ROWS = 1 << 15
+
+
+def _library() -> Any:
+    spec = importlib.util.find_spec("._engine", __package__)
+    if spec is None or spec.origin is None:
+        raise ImportError("the engine is not built; `make run` or `pip install` builds it")
+    return _ffi.dlopen(spec.origin)
+
+
+_lib = _library()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """ICE user fragment and password (RFC 8839, section 5.4)."""
+
+    ufrag: str
+    pwd: str
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot as the engine knows it; `rtx_ssrc` None for sound."""
+
+    video: bool
+    mid: str
+    ssrc: int
+    rtx_ssrc: int | None
+
+
+@dataclass(frozen=True)
+class Dtls:
+    """A DTLS datagram from a validated address of `peer`."""
+
+    peer: int
+    datagram: bytes
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Something authentic came within 5 s, or stopped coming."""
+
+    peer: int
+    connected: bool
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer began or ceased to arrive; `width` and `height` are of its newest key frame, 0 while unknown."""
+
+    peer: int
+    track: int
+    layer: int
+    alive: bool
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Path:
+    """ICE has chosen, for the first time or anew, where to send to."""
+
+    peer: int
+
+
+Event = Dtls | Connection | Layer | Path
+
+
+class EngineError(Exception):
+    """The engine could not start, or was given something it can't read."""
+
+
+class Engine:
+    """One shard.
+
+    Args:
+        ip: address to bind.
+        port: UDP port; 0 lets the system choose.
+        on_event: called on the event loop for each event.
+
+    Raises:
+        EngineError: the address can't be bound.
+    """
+
+    def __init__(self, ip: str, port: int, on_event: Callable[[Event], None]) -> None:
+        error = _ffi.new("uint8_t[]", 256)
+        text = ip.encode()
+        self._shard = _lib.vardrum_shard_start(text, len(text), port, error, 256)
+        if self._shard == _ffi.NULL:
+            reason = _ffi.string(_ffi.cast("char *", error)).decode(errors="replace")
+            raise EngineError(f"media.ip {ip}, media.port {port}: {reason}")
+        self.port: int = _lib.vardrum_shard_port(self._shard)
+        self._on_event = on_event
+        self._buffer = _ffi.new("uint8_t[]", _EVENTS)
+        self._table = np.zeros(_MAX_ROWS * len(COLUMNS))
+        self._loop = asyncio.get_running_loop()
+        self._fd: int = _lib.vardrum_shard_event_fd(self._shard)
+        self._loop.add_reader(self._fd, self._read)
+
+    def stop(self) -> None:
+        """Ends the thread; may be called twice."""
+        if self._shard is not None:
+            self._loop.remove_reader(self._fd)
+            _lib.vardrum_shard_stop(self._shard)
+            self._shard = None
+
+    def add_peer(
+        self, peer: int, local: Credentials, offer: PeerOffer, slots: Sequence[Slot]
+    ) -> None:
+        """Makes a peer of an offer; `peer` is any number not in use, above 0."""
+        remote = Credentials(offer.ufrag, offer.pwd)
+        known = [(EXTENSIONS[uri], id_) for uri, id_ in offer.extensions.items() if uri in EXTENSIONS]
+        tracks = (offer.microphone, offer.camera, offer.screen)
+        self._command(
+            struct.pack("<BI", 1, peer),
+            _credentials(local),
+            _credentials(remote),
+            _list(_payload(payload) for payload in offer.payloads),
+            _list(struct.pack("<BB", number, id_) for number, id_ in known),
+            *(_track(track) for track in tracks),
+            _list(_slot(slot) for slot in slots),
+        )
+
+    def restart_ice(self, peer: int, local: Credentials, remote: Credentials) -> None:
+        """New credentials; the former stay valid until the new ones are used."""
+        self._command(struct.pack("<BI", 2, peer), _credentials(local), _credentials(remote))
+
+    def set_keys(self, peer: int, keys: Keys) -> None:
+        """SRTP may flow from here on."""
+        self._command(
+            struct.pack("<BIH", 3, peer, keys.profile),
+            *(_bytes(part) for part in (keys.rx_key, keys.rx_salt, keys.tx_key, keys.tx_salt)),
+        )
+
+    def send_dtls(self, peer: int, datagram: bytes) -> None:
+        """Sends a handshake datagram to where ICE says."""
+        self._command(struct.pack("<BIH", 4, peer, len(datagram)), datagram)
+
+    def show(self, viewer: int, slot: int, publisher: int, track: int, layer: int) -> None:
+        """Shows a layer of `publisher` in a slot from its next key frame on; nobody where `publisher` is 0."""
+        self._command(struct.pack("<BIBIBB", 5, viewer, slot, publisher, track, layer))
+
+    def mute(self, peer: int, track: int, muted: bool) -> None:
+        """While muted nothing of the track is forwarded."""
+        self._command(struct.pack("<BIBB", 6, peer, track, muted))
+
+    def remove_peer(self, peer: int) -> None:
+        """Forgets the peer; slots that show it show nobody."""
+        self._command(struct.pack("<BI", 7, peer))
+
+    def counters(self) -> dict[str, int]:
+        """All counters by name, at most 100 ms old; those that begin with `drop_` say why packets went no further."""
+        values = np.zeros(len(COUNTERS), dtype=np.uint64)
+        count = _lib.vardrum_shard_counters(self._shard, _ffi.cast("uint64_t *", values.ctypes.data), len(values))
+        return {name: int(value) for name, value in zip(COUNTERS[:count], values, strict=False)}
+
+    def table(self) -> NDArray[np.float64]:
+        """Shape (layers that have ever sent, len(COLUMNS)), at most 100 ms old.
+
+        Loudness is 0 to 127 (RFC 6464 turned round), round trip in microseconds, bytes of payload.
+        """
+        data = _ffi.cast("double *", self._table.ctypes.data)
+        count = _lib.vardrum_shard_table(self._shard, data, len(self._table))
+        return self._table[:count].reshape(-1, len(COLUMNS))
+
+    def cpu_ns(self) -> int:
+        """CPU time of the shard's thread in nanoseconds, at most 100 ms old."""
+        return int(_lib.vardrum_shard_cpu(self._shard))
+
+    def _command(self, *parts: bytes) -> None:
+        message = b"".join(parts)
+        if self._shard is None or _lib.vardrum_shard_command(self._shard, message, len(message)) != 0:
+            raise EngineError(f"command {message[0]} was not taken")
+
+    def _read(self) -> None:
+        length = _lib.vardrum_shard_events(self._shard, self._buffer, _EVENTS)
+        data = bytes(_ffi.buffer(self._buffer, length))
+        at = 0
+        while at < length:
+            (size,) = struct.unpack_from("<H", data, at)
+            event = _event(data[at + 2 : at + 2 + size])
+            at += 2 + size
+            self._on_event(event)
+            if self._shard is None:  # stopped by the listener
+                return
+
+
+def _event(data: bytes) -> Event:
+    kind, peer = struct.unpack_from("<BI", data)
+    match kind:
+        case 1:
+            return Dtls(peer, data[5:])
+        case 2:
+            return Connection(peer, bool(data[5]))
+        case 3:
+            track, layer, alive, width, height = struct.unpack_from("<BBBHH", data, 5)
+            return Layer(peer, track, layer, bool(alive), width, height)
+        case 4:
+            return Path(peer)
+    raise EngineError(f"event {kind} is not known")
+
+
+def _bytes(data: bytes) -> bytes:
+    if len(data) > 255:
+        raise EngineError("longer than 255 bytes")
+    return bytes((len(data),)) + data
+
+
+def _list(items: Iterable[bytes]) -> bytes:
+    listed = list(items)
+    if len(listed) > 255:
+        raise EngineError("more than 255 items")
+    return bytes((len(listed),)) + b"".join(listed)
+
+
+def _credentials(credentials: Credentials) -> bytes:
+    return _bytes(credentials.ufrag.encode()) + _bytes(credentials.pwd.encode())
+
+
+def _payload(payload: Payload) -> bytes:
+    if payload.apt is not None:
+        return bytes((payload.payload_type, 0, payload.apt))
+    return bytes((payload.payload_type, catalogue.NUMBERS[payload.codec], _NO_APT))
+
+
+def _track(track: OfferedTrack) -> bytes:
+    return (
+        _bytes(track.mid.encode())
+        + _list(_bytes(rid.encode()) for rid in track.rids)
+        + _list(struct.pack("<II", primary, rtx or 0) for primary, rtx in track.ssrcs[:8])
+    )
+
+
+def _slot(slot: Slot) -> bytes:
+    return struct.pack("<B", slot.video) + _bytes(slot.mid.encode()) + struct.pack("<II", slot.ssrc, slot.rtx_ssrc or 0)
+
+
+def _counter_names() -> tuple[str, ...]:
+    out = _ffi.new("char[]", 8192)
+    length = _lib.vardrum_counter_names(out, 8192)
+    return tuple(cast("bytes", _ffi.buffer(out, length)[:]).decode().split())
+
+
+COUNTERS = _counter_names()
+
+
+class Srtp:
+    """SRTP and SRTCP both ways under one master key: the engine's own, for tests against other implementations.
+
+    Raises:
+        EngineError: the profile is not known, or the key or salt is not as long as it asks.
+    """
+
+    def __init__(self, profile: int, key: bytes, salt: bytes) -> None:
+        srtp = _lib.vardrum_srtp_new(profile, key, len(key), salt, len(salt))
+        if srtp == _ffi.NULL:
+            raise EngineError("no such profile, or a key or salt of another length")
+        self._srtp = _ffi.gc(srtp, _lib.vardrum_srtp_free)
+
+    def seal(self, packet: bytes, roll_over: int = 0) -> bytes:
+        """The sealed packet; SRTCP indices are counted, the roll-over counter of SRTP is the caller's."""
+        buffer = _ffi.new("uint8_t[]", packet + bytes(64))
+        length = _lib.vardrum_srtp_seal(self._srtp, buffer, len(packet) + 64, len(packet), roll_over)
+        if length < 0:
+            raise EngineError("not an RTP or RTCP packet")
+        return bytes(_ffi.buffer(buffer, length))
+
+    def open(self, packet: bytes) -> bytes | None:
+        """The opened packet; None for one that is forged, replayed or malformed."""
+        buffer = _ffi.new("uint8_t[]", packet)
+        length = _lib.vardrum_srtp_open(self._srtp, buffer, len(packet))
+        return bytes(_ffi.buffer(buffer, length)) if length >= 0 else None

@@ -1,0 +1,101 @@
+//! STUN at the shard: which peer a check is for, and which addresses lead to which peer.
+
+use std::net::SocketAddr;
+
+use crate::clock::Micros;
+use crate::counters::Count;
+use crate::ice::RequestOutcome;
+use crate::peer::CONNECTED;
+use crate::shard::Shard;
+use crate::stun::{Class, Message};
+
+impl Shard {
+    pub(crate) fn stun(&mut self, now: Micros, from: SocketAddr, bytes: &[u8]) {
+        self.counters.one(Count::StunIn);
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(_) => return self.counters.one(Count::DropStunMalformed),
+        };
+        let refused = if message.class() == Class::Request {
+            self.binding_request(now, from, &message)
+        } else {
+            self.binding_response(now, from, &message)
+        };
+        if let Err(reason) = refused {
+            self.counters.one(reason);
+        }
+    }
+
+    fn binding_request(&mut self, now: Micros, from: SocketAddr, message: &Message<'_>) -> Result<(), Count> {
+        // Before integrity is known nothing is answered to whoever does not even know a user fragment.
+        let ufrag = message.ufrag().ok_or(Count::DropStunUnknownUser)?;
+        let place = self.place_of_ufrag(ufrag).ok_or(Count::DropStunUnknownUser)?;
+        let mut response = std::mem::take(&mut self.scratch);
+        let outcome = match self.peer_mut(place) {
+            Some(peer) => peer.ice.on_request(now, from, message, &mut response),
+            None => return Err(Count::DropStunUnknownUser),
+        };
+        let sent = response.is_empty() || self.outbox.push(from, &response);
+        self.scratch = response;
+        if !sent {
+            return Err(Count::DropOutboxFull);
+        }
+        match outcome {
+            RequestOutcome::Refused(_) => Err(Count::DropStunRefused),
+            RequestOutcome::Answered { nominated_first, .. } => {
+                if self.place_of_address(from) != Some(place) {
+                    self.learn_addresses(now, place);
+                }
+                if nominated_first {
+                    self.path_chosen(now, place);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn binding_response(&mut self, now: Micros, from: SocketAddr, message: &Message<'_>) -> Result<(), Count> {
+        let place = self.place_of_address(from).ok_or(Count::DropUnknownAddress)?;
+        let selected = match self.peer_mut(place) {
+            Some(peer) => peer.ice.on_response(now, from, message),
+            None => false,
+        };
+        if selected {
+            self.path_chosen(now, place);
+        }
+        Ok(())
+    }
+
+    /// Makes the shard's table of addresses say what the peer's agent says.
+    pub(crate) fn learn_addresses(&mut self, now: Micros, place: usize) {
+        let (former, present) = match self.peer_mut(place) {
+            Some(peer) => {
+                let present: Vec<SocketAddr> = peer.ice.addresses().collect();
+                (std::mem::replace(&mut peer.addresses, present.clone()), present)
+            }
+            None => return,
+        };
+        for address in former {
+            if self.by_address.get(&address) == Some(&place) {
+                self.by_address.remove(&address);
+            }
+        }
+        for address in present {
+            if !self.is_in_use(now, address, place) {
+                self.by_address.insert(address, place);
+            }
+        }
+    }
+
+    /// Whether media of another peer comes from `address`: a participant who forges it must not cut that peer off.
+    fn is_in_use(&self, now: Micros, address: SocketAddr, place: usize) -> bool {
+        self.place_of_address(address)
+            .filter(|other| *other != place)
+            .and_then(|other| self.peer(other))
+            .map_or(false, |other| {
+                other.ice.selected() == Some(address)
+                    && other.srtp_in.is_some()
+                    && now < other.last_received + CONNECTED
+            })
+    }
+}

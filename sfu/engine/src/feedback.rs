@@ -1,0 +1,110 @@
+//! RTCP that comes in: what publishers say of their clocks, and what viewers miss.
+
+use std::net::SocketAddr;
+
+use crate::clock::Micros;
+use crate::counters::Count;
+use crate::ingress::refusal;
+use crate::packet::Feed;
+use crate::peer::Peer;
+use crate::rtcp::{self, Packet};
+use crate::shard::Shard;
+
+/// Repairs one datagram may ask for: more is no repair but a flood.
+const MAX_REPAIRS: usize = 256;
+
+impl Shard {
+    pub(crate) fn rtcp(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
+        self.counters.one(Count::RtcpIn);
+        let (place, known) = match self.sender_of(now, from, bytes) {
+            Some(found) => found,
+            None => return self.counters.one(Count::DropUnknownAddress),
+        };
+        let mut peer = match self.take_peer(place) {
+            Some(peer) => peer,
+            None => return,
+        };
+        let mut needs: Vec<Feed> = Vec::new();
+        if let Err(reason) = self.take_rtcp(now, &mut peer, from, bytes, &mut needs) {
+            self.counters.one(reason);
+        }
+        self.put_peer(place, peer);
+        if !known {
+            self.learn_addresses(now, place);
+        }
+        for feed in needs {
+            self.need_key_frame(now, feed);
+        }
+    }
+
+    fn take_rtcp(
+        &mut self,
+        now: Micros,
+        peer: &mut Peer,
+        from: SocketAddr,
+        bytes: &mut [u8],
+        needs: &mut Vec<Feed>,
+    ) -> Result<(), Count> {
+        let srtp = peer.srtp_in.as_mut().ok_or(Count::DropBeforeKeys)?;
+        let len = srtp.open_rtcp(bytes).map_err(|e| refusal(&e))?;
+        peer.on_authentic(now, from);
+        let clock = self.server_clock();
+        let mut repairs = MAX_REPAIRS;
+        for packet in rtcp::packets(&bytes[..len]) {
+            match packet.map_err(|_| Count::DropRtcpMalformed)? {
+                Packet::SenderReport { ssrc, info, blocks } => {
+                    peer.on_sender_report(now, ssrc, &info);
+                    blocks.for_each(|block| peer.on_report_block(now, &clock, &block));
+                }
+                Packet::ReceiverReport { blocks, .. } => {
+                    blocks.for_each(|block| peer.on_report_block(now, &clock, &block));
+                }
+                Packet::Nack { media, lost, .. } => {
+                    if let Some(slot) = peer.slot_of(media) {
+                        for sequence in lost.take(repairs) {
+                            repairs -= 1;
+                            self.counters.one(Count::NackIn);
+                            self.resend(now, peer, slot, sequence);
+                        }
+                    }
+                }
+                Packet::Pli { media, .. } => self.pli(peer, media, needs),
+                Packet::Fir { targets, .. } => targets.for_each(|media| self.pli(peer, media, needs)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pli(&mut self, peer: &Peer, media: u32, needs: &mut Vec<Feed>) {
+        self.counters.one(Count::PliIn);
+        if let Some(feed) = peer.slot_of(media).and_then(|slot| peer.slots[slot].wanted()) {
+            if !needs.contains(&feed) {
+                needs.push(feed);
+            }
+        }
+    }
+
+    fn resend(&mut self, now: Micros, peer: &mut Peer, slot: usize, sequence: u16) {
+        let (sent, count) = if peer.is_audio(slot) {
+            (self.resend_sound(now, peer, slot, sequence), Count::AudioResent)
+        } else {
+            (self.repair(now, peer, slot, sequence), Count::RtxOut)
+        };
+        self.counters.one(sent.err().unwrap_or(count));
+    }
+
+    fn resend_sound(&mut self, now: Micros, peer: &mut Peer, slot: usize, sequence: u16) -> Result<(), Count> {
+        let to = peer.ice.selected().ok_or(Count::DropNotConnected)?;
+        let round_trip = peer.round_trip;
+        let resends = &mut peer.resends[slot];
+        let (index, _) = resends.sealed(sequence, now).ok_or(Count::DropResendUnavailable)?;
+        if !resends.allow(index, now, round_trip) {
+            return Err(Count::DropResendSuppressed);
+        }
+        match resends.sealed(sequence, now) {
+            Some((_, sealed)) if self.outbox.push(to, sealed) => Ok(()),
+            _ => Err(Count::DropOutboxFull),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! From a sealed datagram to a packet of a known source: opened, identified, RTX and RED unwrapped, counted.
+
+use std::net::SocketAddr;
+
+use vardrum_codecs::{h264, red, vp8};
+
+use crate::clock::Micros;
+use crate::command::{EXT_AUDIO_LEVEL, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC};
+use crate::counters::{Count, Counters};
+use crate::packet::{Codec, Packet};
+use crate::peer::{Peer, Stream};
+use crate::rtp::{self, Header};
+use crate::srtp::OpenError;
+use crate::track::MICROPHONE;
+
+/// A packet and where it belongs.
+pub struct Arrived<'a> {
+    pub track: usize,
+    pub layer: usize,
+    pub life: u32,
+    /// The layer began, came back, or changed its size with this packet.
+    pub changed: bool,
+    pub packet: Packet<'a>,
+}
+
+/// The name of the drop for a packet that could not be opened.
+pub fn refusal(error: &OpenError) -> Count {
+    match error {
+        OpenError::Short => Count::DropRtpMalformed,
+        OpenError::Authentication => Count::DropAuthentication,
+        OpenError::Replay => Count::DropReplay,
+        OpenError::TooManyStreams => Count::DropTooManyStreams,
+    }
+}
+
+impl Peer {
+    /// Takes one SRTP datagram that was sent to this peer's shard from `from`.
+    ///
+    /// Errors: the reason for which it goes no further.
+    pub fn ingest<'a>(
+        &mut self,
+        now: Micros,
+        from: SocketAddr,
+        datagram: &'a mut [u8],
+        counters: &mut Counters,
+    ) -> Result<Arrived<'a>, Count> {
+        let header = rtp::parse(datagram).map_err(|_| Count::DropRtpMalformed)?;
+        let srtp = self.srtp_in.as_mut().ok_or(Count::DropBeforeKeys)?;
+        let (len, _) = srtp.open_rtp(datagram, header.header_len).map_err(|e| refusal(&e))?;
+        self.on_authentic(now, from);
+        let packet: &'a [u8] = &datagram[..len];
+        if let Some(&[high, low]) = self.extension(packet, &header, EXT_TRANSPORT_CC) {
+            self.arrivals.record(u16::from_be_bytes([high, low]), now);
+        }
+        let mut payload = &packet[rtp::payload(packet, &header).map_err(|_| Count::DropRtpMalformed)?];
+        let meaning = self
+            .payloads
+            .get(header.payload_type)
+            .ok_or(Count::DropUnknownPayloadType)?;
+        let stream = match self.identify(packet, &header, meaning.apt.is_some()) {
+            Some(stream) => stream,
+            // Bandwidth probes before any media come on an RTX payload type without a rid.
+            None if meaning.apt.is_some() => return Err(Count::DropProbe),
+            None => return Err(Count::DropUnknownSource),
+        };
+        let (mut codec, mut number) = (Codec(meaning.codec), header.sequence);
+        if let Some(apt) = meaning.apt {
+            counters.one(Count::RtxIn);
+            if payload.len() < 2 {
+                return Err(Count::DropProbe);
+            }
+            number = u16::from_be_bytes([payload[0], payload[1]]);
+            payload = &payload[2..];
+            codec = Codec(self.payloads.get(apt).ok_or(Count::DropUnknownPayloadType)?.codec);
+        }
+        if codec.is_audio() != (stream.track == MICROPHONE) {
+            return Err(Count::DropUnknownSource);
+        }
+        if codec == Codec::RED {
+            payload = red::primary(payload).map_err(|_| Count::DropRedMalformed)?;
+            codec = Codec::OPUS;
+        }
+        let level = self
+            .extension(packet, &header, EXT_AUDIO_LEVEL)
+            .and_then(|level| level.first().copied());
+        self.take(now, stream, header, number, codec, payload, level)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn take<'a>(
+        &mut self,
+        now: Micros,
+        stream: Stream,
+        header: Header,
+        number: u16,
+        codec: Codec,
+        payload: &'a [u8],
+        level: Option<u8>,
+    ) -> Result<Arrived<'a>, Count> {
+        let track = &mut self.tracks[stream.track];
+        let layer = &mut track.layers[stream.layer];
+        if stream.rtx {
+            if layer.ssrc.is_none() {
+                return Err(Count::DropProbe);
+            }
+            layer.rtx_ssrc = Some(header.ssrc);
+        } else if layer.ssrc != Some(header.ssrc) {
+            layer.adopt(header.ssrc, codec);
+        }
+        layer.codec = codec;
+        let starts_key_frame = starts_key_frame(codec, payload);
+        let packet = Packet {
+            sequence: layer.unwrapper.unwrap(number),
+            timestamp: header.timestamp,
+            marker: header.marker,
+            codec,
+            payload,
+            level,
+            starts_key_frame,
+            capture: layer.clock.capture(header.timestamp, now),
+        };
+        if !layer.take(&packet, stream.rtx, now) {
+            return Err(Count::DropDuplicate);
+        }
+        let mut changed = !layer.alive;
+        layer.alive = true;
+        if starts_key_frame && codec == Codec::VP8 {
+            let size = vp8::key_frame_size(payload).unwrap_or((0, 0));
+            changed |= size != layer.size;
+            layer.size = size;
+        }
+        let life = layer.life;
+        if starts_key_frame && !codec.is_audio() {
+            track.on_key_frame();
+        }
+        if let Some(level) = level {
+            track.on_level(level);
+        }
+        Ok(Arrived {
+            track: stream.track,
+            layer: stream.layer,
+            life,
+            changed,
+            packet,
+        })
+    }
+
+    fn extension<'a>(&self, packet: &'a [u8], header: &Header, number: usize) -> Option<&'a [u8]> {
+        match self.extensions[number] {
+            0 => None,
+            id => rtp::extension(packet, header, id),
+        }
+    }
+
+    /// Which stream an SSRC is: as learned, else by mid and rid (browsers stop sending them after their first
+    /// receiver report), else, for sound, because there is only one microphone.
+    fn identify(&mut self, packet: &[u8], header: &Header, rtx: bool) -> Option<Stream> {
+        if let Some(stream) = self.streams.get(&header.ssrc) {
+            return if stream.rtx == rtx { Some(*stream) } else { None };
+        }
+        let track = match self.extension(packet, header, EXT_MID) {
+            Some(mid) => self.tracks.iter().position(|track| track.mid == mid)?,
+            None if !rtx && Codec(self.payloads.get(header.payload_type)?.codec).is_audio() => MICROPHONE,
+            None => return None,
+        };
+        let rids = &self.tracks[track].rids;
+        let layer = if rids.is_empty() {
+            0
+        } else {
+            let rid = self.extension(packet, header, if rtx { EXT_REPAIRED_RID } else { EXT_RID })?;
+            rids.iter().position(|known| known == rid)?
+        };
+        let stream = Stream { track, layer, rtx };
+        if self.learn(header.ssrc, stream) {
+            Some(stream)
+        } else {
+            None
+        }
+    }
+}
+
+fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::VP8 => vp8::starts_key_frame(payload),
+        Codec::H264_PM0 | Codec::H264_PM1 => h264::starts_key_frame(payload),
+        _ => codec.is_audio(),
+    }
+}

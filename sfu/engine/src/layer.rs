@@ -1,0 +1,80 @@
+//! A source: one encoding of a microphone, camera or screen, as it arrives.
+
+use crate::clock::{Micros, SourceClock};
+use crate::nack::Gaps;
+use crate::packet::{Codec, Packet};
+use crate::reception::Reception;
+use crate::rtp::Unwrapper;
+use crate::store::Store;
+
+/// A layer that has sent nothing for so long does not exist (CONTRACT, "Sending").
+pub const SILENCE: Micros = 1_000_000;
+/// Browsers send picture packets in order but for the odd one; a gap this old is a loss.
+const REORDER_WAIT: Micros = 5_000;
+/// Later than this a repair is of no use: the viewer has asked for a key frame, or the sound has been concealed.
+const PICTURE_AGE: Micros = 1_000_000;
+const SOUND_AGE: Micros = 300_000;
+
+pub struct Layer {
+    pub ssrc: Option<u32>,
+    pub rtx_ssrc: Option<u32>,
+    /// Counts the SSRCs this layer has had: numbers of different lives can't be compared.
+    pub life: u32,
+    pub codec: Codec,
+    pub unwrapper: Unwrapper,
+    pub gaps: Gaps,
+    pub reception: Reception,
+    pub clock: SourceClock,
+    pub store: Store,
+    pub alive: bool,
+    pub last_packet: Micros,
+    /// Width and height in pixels as the newest key frame says; 0 while unknown.
+    pub size: (u16, u16),
+    pub bytes: u64,
+}
+
+impl Layer {
+    pub fn new(codec: Codec) -> Self {
+        let age = if codec.is_audio() { SOUND_AGE } else { PICTURE_AGE };
+        Self {
+            ssrc: None,
+            rtx_ssrc: None,
+            life: 0,
+            codec,
+            unwrapper: Unwrapper::default(),
+            gaps: Gaps::new(REORDER_WAIT, age),
+            reception: Reception::new(codec.clock_rate()),
+            clock: SourceClock::new(codec.clock_rate()),
+            store: Store::default(),
+            alive: false,
+            last_packet: 0,
+            size: (0, 0),
+            bytes: 0,
+        }
+    }
+
+    /// Begins a new life under another SSRC.
+    pub fn adopt(&mut self, ssrc: u32, codec: Codec) {
+        let life = self.life + 1;
+        let rtx_ssrc = self.rtx_ssrc;
+        *self = Layer::new(codec);
+        self.life = life;
+        self.ssrc = Some(ssrc);
+        self.rtx_ssrc = rtx_ssrc;
+    }
+
+    /// Counts a packet in; `false` for one that came before (a repair and the original).
+    pub fn take(&mut self, packet: &Packet<'_>, repaired: bool, now: Micros) -> bool {
+        // Sound can't come twice: it is repaired under its own index, which SRTP takes once.
+        if !packet.codec.is_audio() && !self.store.put(packet) {
+            return false;
+        }
+        if !repaired {
+            self.reception.on_packet(packet.sequence, packet.timestamp, now);
+        }
+        self.gaps.on_packet(packet.sequence, now);
+        self.last_packet = now;
+        self.bytes += packet.payload.len() as u64;
+        true
+    }
+}

@@ -1,0 +1,89 @@
+//! One media packet between ingress and egress: opened, unwrapped, and told whose it is.
+
+use crate::clock::Instant;
+use crate::command::Payload;
+
+/// What a payload type carries; numbered as on the border (`codecs/catalogue.py`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codec(pub u8);
+
+impl Codec {
+    pub const OPUS: Codec = Codec(0);
+    pub const RED: Codec = Codec(1);
+    pub const VP8: Codec = Codec(2);
+    pub const H264_PM1: Codec = Codec(3);
+    pub const H264_PM0: Codec = Codec(4);
+
+    pub fn is_audio(self) -> bool {
+        self.0 <= Codec::RED.0
+    }
+
+    pub fn clock_rate(self) -> u32 {
+        if self.is_audio() {
+            48_000
+        } else {
+            90_000
+        }
+    }
+}
+
+/// Where a packet comes from: a layer of a track of a peer, in one of the layer's lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The peer's place in the shard.
+    pub peer: usize,
+    pub track: u8,
+    pub layer: u8,
+}
+
+#[derive(Clone, Copy)]
+pub struct Packet<'a> {
+    /// Extended sequence number of the source.
+    pub sequence: u64,
+    pub timestamp: u32,
+    pub marker: bool,
+    pub codec: Codec,
+    pub payload: &'a [u8],
+    /// Loudness in -dBov with the voice flag, as in RFC 6464.
+    pub level: Option<u8>,
+    /// The first packet of a picture that can be decoded without another; all sound.
+    pub starts_key_frame: bool,
+    pub capture: Instant,
+}
+
+/// What one peer's payload types mean, both ways.
+pub struct PayloadTable {
+    by_type: [Option<Payload>; 128],
+}
+
+impl PayloadTable {
+    pub fn new(payloads: &[Payload]) -> Self {
+        let mut by_type = [None; 128];
+        for payload in payloads {
+            by_type[usize::from(payload.payload_type & 0x7f)] = Some(*payload);
+        }
+        Self { by_type }
+    }
+
+    pub fn get(&self, payload_type: u8) -> Option<Payload> {
+        self.by_type[usize::from(payload_type & 0x7f)]
+    }
+
+    /// The payload type for `codec`, where the peer offered it.
+    pub fn of(&self, codec: Codec) -> Option<u8> {
+        self.by_type
+            .iter()
+            .flatten()
+            .find(|p| p.apt.is_none() && p.codec == codec.0)
+            .map(|p| p.payload_type)
+    }
+
+    /// The RTX payload type that repairs `payload_type`.
+    pub fn rtx_of(&self, payload_type: u8) -> Option<u8> {
+        self.by_type
+            .iter()
+            .flatten()
+            .find(|p| p.apt == Some(payload_type))
+            .map(|p| p.payload_type)
+    }
+}

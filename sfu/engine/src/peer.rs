@@ -1,0 +1,220 @@
+//! One participant's transport: its ICE agent, keys, what it sends and the slots it receives into.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::clock::{Micros, PublisherClock};
+use crate::command::{AddPeer, Keys, Kind, PeerId, EXTENSIONS, TRACKS};
+use crate::counters::{Count, Counters};
+use crate::ice::Agent;
+use crate::outbox::Outbox;
+use crate::packet::{Codec, PayloadTable};
+use crate::resend::Resends;
+use crate::rng::Rng;
+use crate::slot::Slot;
+use crate::srtp;
+use crate::track::Track;
+use crate::twcc::Arrivals;
+
+/// Streams one peer may have: three tracks of three layers with RTX, and as many again after changes.
+const MAX_STREAMS: usize = 32;
+/// Handshake datagrams of one peer a second: a ClientHello has two, a lost flight repeats.
+const DTLS_PER_SECOND: u32 = 50;
+/// Until a report tells, what a phone's round trip may be.
+const UNKNOWN_ROUND_TRIP: Micros = 100_000;
+/// "connected" in the contract: something authentic came within.
+pub const CONNECTED: Micros = 5_000_000;
+
+/// What an SSRC of a peer is, once learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    pub track: usize,
+    pub layer: usize,
+    pub rtx: bool,
+}
+
+pub struct Peer {
+    pub id: PeerId,
+    pub ice: Agent,
+    /// Addresses in the shard's table that lead here.
+    pub addresses: Vec<SocketAddr>,
+    /// User fragments in the shard's table that lead here.
+    pub ufrags: Vec<String>,
+    pub srtp_in: Option<srtp::Receiver>,
+    srtp_out: Option<srtp::Sender>,
+    pub payloads: PayloadTable,
+    pub extensions: [u8; EXTENSIONS],
+    pub tracks: [Track; TRACKS],
+    pub streams: HashMap<u32, Stream>,
+    pub slots: Vec<Slot>,
+    pub resends: Vec<Resends>,
+    pub clock: PublisherClock,
+    pub arrivals: Arrivals,
+    pub feedback_at: Micros,
+    pub reports_at: Micros,
+    /// transport-cc number of the next packet out: one counter over slots, RTX and padding.
+    pub transport_sequence: u16,
+    pub round_trip: Micros,
+    pub last_received: Micros,
+    pub connected: bool,
+    dtls_second: Micros,
+    dtls_count: u32,
+    /// Sender SSRC of feedback and reports without media.
+    pub rtcp_ssrc: u32,
+}
+
+impl Peer {
+    pub fn new(offer: AddPeer, now: Micros, rng: &mut Rng) -> Self {
+        let ufrag = offer.local.ufrag().to_string();
+        let mut streams = HashMap::new();
+        for (number, track) in offer.tracks.iter().enumerate() {
+            // Where there are rids, the order of declared SSRCs says nothing about layers.
+            if let (true, Some(&(primary, rtx))) = (track.rids.is_empty(), track.ssrcs.first()) {
+                streams.insert(
+                    primary,
+                    Stream {
+                        track: number,
+                        layer: 0,
+                        rtx: false,
+                    },
+                );
+                if rtx != 0 {
+                    streams.insert(
+                        rtx,
+                        Stream {
+                            track: number,
+                            layer: 0,
+                            rtx: true,
+                        },
+                    );
+                }
+            }
+        }
+        let slots: Vec<Slot> = offer
+            .slots
+            .into_iter()
+            .map(|s| {
+                let rtx = if s.rtx_ssrc == 0 { None } else { Some(s.rtx_ssrc) };
+                Slot::new(
+                    s.kind,
+                    s.mid,
+                    s.ssrc,
+                    rtx,
+                    rng.u32() as u16,
+                    rng.u32() as u16,
+                    rng.u32(),
+                )
+            })
+            .collect();
+        let mut number = 0;
+        Self {
+            id: offer.peer,
+            ice: Agent::new(&offer.local, &offer.remote),
+            addresses: Vec::new(),
+            ufrags: vec![ufrag],
+            srtp_in: None,
+            srtp_out: None,
+            payloads: PayloadTable::new(&offer.payloads),
+            extensions: offer.extensions,
+            tracks: offer.tracks.map(|track| {
+                number += 1;
+                Track::new(number - 1, track)
+            }),
+            streams,
+            resends: slots.iter().map(|slot| Resends::new(slot.kind)).collect(),
+            slots,
+            clock: PublisherClock::default(),
+            arrivals: Arrivals::new(),
+            feedback_at: now,
+            reports_at: now,
+            transport_sequence: 1,
+            round_trip: UNKNOWN_ROUND_TRIP,
+            last_received: now,
+            connected: false,
+            dtls_second: now,
+            dtls_count: 0,
+            rtcp_ssrc: rng.u32() | 1,
+        }
+    }
+
+    /// Takes the handshake's keys; a later handshake over the same peer replaces them.
+    pub fn set_keys(&mut self, keys: &Keys) -> bool {
+        let receiver = srtp::Receiver::new(keys.profile, &keys.rx_key, &keys.rx_salt);
+        let sender = srtp::Sender::new(keys.profile, &keys.tx_key, &keys.tx_salt);
+        match (receiver, sender) {
+            (Ok(receiver), Ok(sender)) => {
+                self.srtp_in = Some(receiver);
+                self.srtp_out = Some(sender);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Where to, and with what: `None` until ICE and DTLS are done.
+    pub fn path(&mut self) -> Option<(SocketAddr, &mut srtp::Sender)> {
+        let to = self.ice.selected()?;
+        self.srtp_out.as_mut().map(|srtp| (to, srtp))
+    }
+
+    pub fn ready(&self) -> bool {
+        self.srtp_out.is_some() && self.ice.selected().is_some()
+    }
+
+    /// Counts a handshake datagram in; `false` when there are too many this second.
+    pub fn take_dtls(&mut self, now: Micros) -> bool {
+        if now >= self.dtls_second + 1_000_000 {
+            self.dtls_second = now;
+            self.dtls_count = 0;
+        }
+        self.dtls_count += 1;
+        self.dtls_count <= DTLS_PER_SECOND
+    }
+
+    /// An authenticated packet came from `from`.
+    pub fn on_authentic(&mut self, now: Micros, from: SocketAddr) {
+        self.last_received = now;
+        if self.ice.selected() != Some(from) {
+            self.ice.on_media(now, from);
+        }
+    }
+
+    pub fn learn(&mut self, ssrc: u32, stream: Stream) -> bool {
+        if self.streams.len() >= MAX_STREAMS {
+            return false;
+        }
+        self.streams.insert(ssrc, stream);
+        true
+    }
+
+    /// Payload type for `codec` as this peer numbers it.
+    pub fn payload_type(&self, codec: Codec) -> Option<u8> {
+        self.payloads.of(codec)
+    }
+
+    /// Seals a compound and puts it on its way.
+    pub fn send_rtcp(&mut self, compound: &[u8], outbox: &mut Outbox, counters: &mut Counters) {
+        let sent = self.seal_rtcp(compound, outbox);
+        counters.one(sent.err().unwrap_or(Count::RtcpOut));
+    }
+
+    fn seal_rtcp(&mut self, compound: &[u8], outbox: &mut Outbox) -> Result<(), Count> {
+        let (to, srtp) = self.path().ok_or(Count::DropNotConnected)?;
+        let room = outbox.room().ok_or(Count::DropOutboxFull)?;
+        if compound.len() + 64 > room.len() {
+            return Err(Count::DropTooLarge);
+        }
+        room[..compound.len()].copy_from_slice(compound);
+        let len = srtp.seal_rtcp(room, compound.len()).map_err(|_| Count::DropSeal)?;
+        outbox.commit(to, len);
+        Ok(())
+    }
+
+    pub fn slot_of(&self, ssrc: u32) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.ssrc == ssrc)
+    }
+
+    pub fn is_audio(&self, slot: usize) -> bool {
+        self.slots[slot].kind == Kind::Audio
+    }
+}

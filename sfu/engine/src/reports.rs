@@ -1,0 +1,133 @@
+//! What a peer is told, and tells, by RTCP: reports, transport-cc, requests for repair and for key frames.
+
+use crate::clock::{ntp_micros, Micros, ServerClock};
+use crate::counters::{Count, Counters};
+use crate::outbox::Outbox;
+use crate::peer::Peer;
+use crate::rtcp::{self, ReportBlock, SenderInfo};
+
+/// The server sends every peer something at least each 500 ms (CONTRACT, "A lost network").
+const REPORT_INTERVAL: Micros = 400_000;
+/// libwebrtc expects 50 to 250 ms.
+const FEEDBACK_INTERVAL: Micros = 60_000;
+/// RFC 3550, section 6.4.1: five bits count the blocks.
+const MAX_BLOCKS: usize = 31;
+const MAX_ROUND_TRIP: Micros = 5_000_000;
+
+impl Peer {
+    /// Sends what is due by `now`. `scratch` is reused from call to call.
+    pub fn send_due(
+        &mut self,
+        now: Micros,
+        clock: &ServerClock,
+        scratch: &mut Vec<u8>,
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) {
+        scratch.clear();
+        if now >= self.reports_at {
+            self.reports_at = now + REPORT_INTERVAL;
+            self.write_reports(now, clock, scratch);
+        }
+        self.write_repairs(now, scratch, counters);
+        self.write_key_frame_requests(now, scratch, counters);
+        if !scratch.is_empty() {
+            self.send_rtcp(scratch, outbox, counters);
+        }
+        if now >= self.feedback_at {
+            scratch.clear();
+            let media = self.streams.keys().next().copied().unwrap_or(0);
+            if self.arrivals.build(scratch, self.rtcp_ssrc, media, now) {
+                self.feedback_at = now + FEEDBACK_INTERVAL;
+                self.send_rtcp(scratch, outbox, counters);
+            }
+        }
+    }
+
+    /// Sends a PLI for each track that needs one now and may be asked again.
+    pub fn send_key_frame_requests(
+        &mut self,
+        now: Micros,
+        scratch: &mut Vec<u8>,
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) {
+        scratch.clear();
+        self.write_key_frame_requests(now, scratch, counters);
+        if !scratch.is_empty() {
+            self.send_rtcp(scratch, outbox, counters);
+        }
+    }
+
+    fn write_key_frame_requests(&mut self, now: Micros, out: &mut Vec<u8>, counters: &mut Counters) {
+        for track in &mut self.tracks {
+            if let Some(ssrc) = track.key_frame_due(now) {
+                rtcp::pli(out, self.rtcp_ssrc, ssrc);
+                counters.one(Count::PliOut);
+            }
+        }
+    }
+
+    fn write_repairs(&mut self, now: Micros, out: &mut Vec<u8>, counters: &mut Counters) {
+        let mut lost = Vec::new();
+        for layer in self.tracks.iter_mut().flat_map(|track| &mut track.layers) {
+            let ssrc = match layer.ssrc {
+                Some(ssrc) => ssrc,
+                None => continue,
+            };
+            lost.clear();
+            layer.gaps.due(now, self.round_trip, &mut lost);
+            if !lost.is_empty() {
+                counters.add(Count::NackOut, lost.len() as u64);
+                rtcp::nack(out, self.rtcp_ssrc, ssrc, &lost);
+            }
+        }
+    }
+
+    fn write_reports(&mut self, now: Micros, clock: &ServerClock, out: &mut Vec<u8>) {
+        let mut blocks = Vec::new();
+        for layer in self.tracks.iter_mut().flat_map(|track| &mut track.layers) {
+            if let (Some(ssrc), true, true) = (layer.ssrc, layer.alive, blocks.len() < MAX_BLOCKS) {
+                blocks.extend(layer.reception.report(ssrc, now));
+            }
+        }
+        rtcp::receiver_report(out, self.rtcp_ssrc, &blocks);
+        for slot in self.slots.iter().filter(|slot| slot.packets > 0) {
+            let info = SenderInfo {
+                ntp: clock.ntp(now),
+                rtp: slot.line.at(now as i64),
+                packets: slot.packets,
+                octets: slot.octets,
+            };
+            rtcp::sender_report(out, slot.ssrc, &info, &[]);
+        }
+    }
+
+    /// A publisher's clock against its RTP time.
+    pub fn on_sender_report(&mut self, now: Micros, ssrc: u32, info: &SenderInfo) {
+        let stream = match self.streams.get(&ssrc) {
+            Some(stream) if !stream.rtx => *stream,
+            _ => return,
+        };
+        let layer = &mut self.tracks[stream.track].layers[stream.layer];
+        if layer.ssrc != Some(ssrc) {
+            return;
+        }
+        layer.reception.on_sender_report(rtcp::compact(info.ntp), now);
+        let ahead = self.clock.on_sender_report(info.ntp, now);
+        layer
+            .clock
+            .on_sender_report(info.rtp, ntp_micros(info.ntp).saturating_add(ahead));
+    }
+
+    /// A viewer's word on what it received.
+    pub fn on_report_block(&mut self, now: Micros, clock: &ServerClock, block: &ReportBlock) {
+        if let Some(slot) = self.slot_of(block.ssrc) {
+            self.slots[slot].known_to_receiver = true;
+            if let Some(compact) = block.round_trip(rtcp::compact(clock.ntp(now))) {
+                let sample = ((u64::from(compact) * 1_000_000) >> 16).min(MAX_ROUND_TRIP);
+                self.round_trip = (self.round_trip * 7 + sample) / 8;
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a slot may send again, and how often.
+//!
+//! Sound has no RTX stream, and no SRTP index is ever sealed over two different packets, so what is resent is the
+//! sealed bytes as first sent. Pictures are written anew from the source's store; here is only when that last was.
+
+use crate::clock::Micros;
+use crate::command::Kind;
+
+/// 500 ms of 20 ms packets and some more.
+const SEALED: usize = 32;
+const SEALED_AGE: Micros = 500_000;
+const TIMES: usize = 256;
+
+struct Sealed {
+    index: u64,
+    at: Micros,
+    bytes: Vec<u8>,
+}
+
+pub struct Resends {
+    sealed: Vec<Sealed>,
+    /// Index and time of late repairs, by the index's place.
+    times: Vec<(u64, Micros)>,
+}
+
+impl Resends {
+    pub fn new(kind: Kind) -> Self {
+        let sealed = if kind == Kind::Audio { SEALED } else { 0 };
+        Self {
+            sealed: (0..sealed)
+                .map(|_| Sealed {
+                    index: 0,
+                    at: 0,
+                    bytes: Vec::new(),
+                })
+                .collect(),
+            times: Vec::new(),
+        }
+    }
+
+    /// Keeps a sealed sound packet.
+    pub fn keep(&mut self, index: u64, sealed: &[u8], now: Micros) {
+        if self.sealed.is_empty() {
+            return;
+        }
+        let place = &mut self.sealed[index as usize % SEALED];
+        place.index = index;
+        place.at = now;
+        place.bytes.clear();
+        place.bytes.extend_from_slice(sealed);
+    }
+
+    /// The sealed bytes behind a sequence number, if not too old.
+    pub fn sealed(&self, sequence: u16, now: Micros) -> Option<(u64, &[u8])> {
+        let place = self
+            .sealed
+            .iter()
+            .find(|s| !s.bytes.is_empty() && s.index as u16 == sequence)?;
+        if now > place.at + SEALED_AGE {
+            return None;
+        }
+        Some((place.index, &place.bytes))
+    }
+
+    /// Whether `index` may be resent now: a repeated request within `round_trip` crossed its repair.
+    pub fn allow(&mut self, index: u64, now: Micros, round_trip: Micros) -> bool {
+        if self.times.is_empty() {
+            self.times.resize(TIMES, (u64::MAX, 0));
+        }
+        let place = &mut self.times[index as usize % TIMES];
+        if place.0 == index && now < place.1 + round_trip {
+            return false;
+        }
+        *place = (index, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_is_resent_as_it_was_and_for_half_a_second() {
+        let mut resends = Resends::new(Kind::Audio);
+        resends.keep(65_535, b"first", 0);
+        resends.keep(65_536, b"second", 20_000);
+        assert_eq!(resends.sealed(0, 400_000), Some((65_536, &b"second"[..])));
+        assert_eq!(resends.sealed(65_535, 400_000), Some((65_535, &b"first"[..])));
+        assert_eq!(resends.sealed(65_535, 500_001), None);
+        assert_eq!(resends.sealed(1, 0), None);
+    }
+
+    #[test]
+    fn a_repair_is_not_repeated_before_it_can_have_arrived() {
+        let mut resends = Resends::new(Kind::Video);
+        assert!(resends.allow(7, 0, 100_000));
+        assert!(!resends.allow(7, 99_999, 100_000));
+        assert!(resends.allow(7, 100_000, 100_000));
+    }
+}

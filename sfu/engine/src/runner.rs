@@ -1,0 +1,210 @@
+//! A shard's thread: waits, moves batches, ticks, and hands events and figures over.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{Builder, JoinHandle};
+
+use crate::clock::Micros;
+use crate::command::Command;
+use crate::counters::Count;
+use crate::crypto;
+use crate::io::{thread_cpu, wait, Clock, Signal, Socket, BATCH};
+use crate::shard::Shard;
+
+const TICK: Micros = 10_000;
+/// How often figures are made for Python.
+const FIGURES: Micros = 100_000;
+/// Batches read before commands and time get their turn.
+const ROUNDS: usize = 8;
+/// Encoded events that Python has not fetched; it fetches at each wake-up of its loop.
+const MAX_EVENTS: usize = 16_384;
+
+/// What the shard's thread and Python share; locked for moments, never per packet.
+pub struct Shared {
+    commands: Mutex<Vec<Command>>,
+    events: Mutex<VecDeque<Vec<u8>>>,
+    figures: Mutex<(Vec<u64>, Vec<f64>)>,
+    cpu: AtomicU64,
+    stop: AtomicBool,
+    wake: Signal,
+    /// Raised when there are events.
+    pub told: Signal,
+}
+
+/// A lock that a panic on the other side does not take away.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+pub struct Runner {
+    pub shared: Arc<Shared>,
+    pub port: u16,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Binds `address` (port 0: any) and starts the thread.
+    ///
+    /// Errors: the address can't be bound, or there is no thread or descriptor left.
+    pub fn start(address: SocketAddr) -> io::Result<Runner> {
+        let socket = Socket::bind(address)?;
+        let port = socket.local_address()?.port();
+        let shared = Arc::new(Shared {
+            commands: Mutex::default(),
+            events: Mutex::default(),
+            figures: Mutex::default(),
+            cpu: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            wake: Signal::new()?,
+            told: Signal::new()?,
+        });
+        let mut seed = [0; 16];
+        crypto::random(&mut seed);
+        let theirs = Arc::clone(&shared);
+        let thread = Builder::new()
+            .name(format!("shard-{port}"))
+            .spawn(move || run(socket, seed, &theirs))?;
+        Ok(Runner {
+            shared,
+            port,
+            thread: Some(thread),
+        })
+    }
+
+    pub fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake.raise();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    pub fn command(&self, command: Command) {
+        lock(&self.commands).push(command);
+        self.wake.raise();
+    }
+
+    /// Copies whole events into `out`; returns the bytes written.
+    pub fn events(&self, out: &mut [u8]) -> usize {
+        let mut events = lock(&self.events);
+        let mut at = 0;
+        while let Some(event) = events.front() {
+            let end = at + event.len();
+            if end > out.len() {
+                break;
+            }
+            out[at..end].copy_from_slice(event);
+            at = end;
+            events.pop_front();
+        }
+        if events.is_empty() {
+            self.told.lower();
+        }
+        at
+    }
+
+    pub fn counters(&self, out: &mut [u64]) -> usize {
+        copy(&lock(&self.figures).0, out)
+    }
+
+    pub fn table(&self, out: &mut [f64]) -> usize {
+        copy(&lock(&self.figures).1, out)
+    }
+
+    /// CPU time of the shard's thread in nanoseconds, at most `FIGURES` old.
+    pub fn cpu(&self) -> u64 {
+        self.cpu.load(Ordering::Relaxed)
+    }
+}
+
+fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
+    let n = from.len().min(to.len());
+    to[..n].copy_from_slice(&from[..n]);
+    n
+}
+
+fn run(mut socket: Socket, seed: [u8; 16], shared: &Shared) {
+    let clock = Clock::start();
+    let mut shard = Shard::new(seed, clock.ntp_at_start);
+    let (mut tick_at, mut figures_at) = (0, 0);
+    let mut table = Vec::new();
+    while !shared.stop.load(Ordering::Acquire) {
+        let timeout = (tick_at.max(clock.now()) - clock.now().min(tick_at)).min(TICK) / 1000;
+        let (readable, commanded) = wait(socket.fd(), shared.wake.fd(), timeout as i32);
+        if commanded {
+            shared.wake.lower();
+            let commands = std::mem::take(&mut *lock(&shared.commands));
+            for command in commands {
+                shard.command(clock.now(), command);
+            }
+        }
+        if readable {
+            for _ in 0..ROUNDS {
+                // One reading of the clock a batch: what waits in one batch has arrived together.
+                let now = clock.now();
+                let received = socket.receive(|from, bytes| shard.datagram(now, from, bytes));
+                flush(&mut socket, &mut shard);
+                if received < BATCH {
+                    break;
+                }
+            }
+        }
+        let now = clock.now();
+        if now >= tick_at {
+            tick_at = now + TICK;
+            shard.tick(now);
+        }
+        flush(&mut socket, &mut shard);
+        tell(&mut shard, shared);
+        if now >= figures_at {
+            figures_at = now + FIGURES;
+            shard.table(&mut table);
+            let mut figures = lock(&shared.figures);
+            figures.0.clear();
+            figures.0.extend_from_slice(shard.counters.values());
+            std::mem::swap(&mut figures.1, &mut table);
+            shared.cpu.store(thread_cpu(), Ordering::Relaxed);
+        }
+    }
+}
+
+fn flush(socket: &mut Socket, shard: &mut Shard) {
+    let n = shard.outbox.len() as u64;
+    if n == 0 {
+        return;
+    }
+    let bytes: usize = (0..shard.outbox.len()).map(|i| shard.outbox.get(i).1.len()).sum();
+    let refused = socket.send(&mut shard.outbox);
+    shard.counters.add(Count::PacketsOut, n - refused);
+    shard.counters.add(Count::BytesOut, bytes as u64);
+    shard.counters.add(Count::DropSocketSend, refused);
+}
+
+fn tell(shard: &mut Shard, shared: &Shared) {
+    if shard.events.is_empty() {
+        return;
+    }
+    let mut events = lock(&shared.events);
+    while let Some(event) = shard.events.pop() {
+        if events.len() >= MAX_EVENTS {
+            shard.counters.one(Count::DropEventQueueFull);
+            continue;
+        }
+        let mut bytes = Vec::new();
+        event.write(&mut bytes);
+        events.push_back(bytes);
+    }
+    drop(events);
+    shared.told.raise();
+}

@@ -1,0 +1,510 @@
+//! The shard: all peers of one UDP port, without I/O. Datagrams, commands and the time go in; datagrams, events
+//! and figures come out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::clock::{Micros, ServerClock};
+use crate::command::{AddPeer, Command, PeerId};
+use crate::counters::{Count, Counters};
+use crate::demux::{protocol, Protocol};
+use crate::event::{Event, Events};
+use crate::layer::SILENCE;
+use crate::outbox::Outbox;
+use crate::packet::Feed;
+use crate::peer::{Peer, CONNECTED};
+use crate::rng::Rng;
+use crate::rtp;
+
+/// Peers of one shard; more are refused (Python spreads rooms over shards long before).
+const MAX_PEERS: usize = 4096;
+/// How often a slot that waits for a key frame asks again.
+const ASK_AGAIN: Micros = 500_000;
+/// Packets from unknown addresses that are tried against a peer's keys (a NAT that rebinds), each second.
+const TRIES_PER_SECOND: u32 = 200;
+
+pub struct Shard {
+    peers: Vec<Option<Box<Peer>>>,
+    by_id: HashMap<PeerId, usize>,
+    pub(crate) by_address: HashMap<SocketAddr, usize>,
+    by_ufrag: HashMap<String, usize>,
+    /// Media SSRC to the peer that sends it, for packets from a new address.
+    by_ssrc: HashMap<u32, usize>,
+    clock: ServerClock,
+    rng: Rng,
+    pub(crate) scratch: Vec<u8>,
+    tries: (Micros, u32),
+    pub outbox: Outbox,
+    pub events: Events,
+    pub counters: Counters,
+}
+
+impl Shard {
+    /// `seed` decides all randomness; `ntp_at_start` is the wall clock, as an NTP timestamp, when `now` was 0.
+    pub fn new(seed: [u8; 16], ntp_at_start: u64) -> Self {
+        Self {
+            peers: Vec::new(),
+            by_id: HashMap::new(),
+            by_address: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_ssrc: HashMap::new(),
+            clock: ServerClock { ntp_at_start },
+            rng: Rng::new(seed),
+            scratch: Vec::with_capacity(2048),
+            tries: (0, 0),
+            outbox: Outbox::default(),
+            events: Events::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub fn command(&mut self, now: Micros, command: Command) {
+        match command {
+            Command::AddPeer(offer) => self.add_peer(now, *offer),
+            Command::RemovePeer { peer } => self.remove_peer(peer),
+            Command::RestartIce { peer, local, remote } => {
+                if let Some((place, peer)) = self.find(peer) {
+                    let ufrag = local.ufrag().to_string();
+                    peer.ice.restart(&local, &remote);
+                    peer.ufrags.push(ufrag.clone());
+                    let agent = &peer.ice;
+                    let (known, stale): (Vec<_>, Vec<_>) = peer.ufrags.drain(..).partition(|u| agent.knows_ufrag(u));
+                    peer.ufrags = known;
+                    for old in stale {
+                        self.by_ufrag.remove(&old);
+                    }
+                    self.by_ufrag.insert(ufrag, place);
+                }
+            }
+            Command::SetKeys { peer, keys } => {
+                if let Some((place, peer)) = self.find(peer) {
+                    peer.set_keys(&keys);
+                    self.ask_for_waiting(now, place);
+                }
+            }
+            Command::SendDtls { peer, datagram } => self.send_dtls(peer, &datagram),
+            Command::Show {
+                viewer,
+                slot,
+                publisher,
+                track,
+                layer,
+            } => {
+                self.show(now, viewer, slot, publisher, track, layer);
+            }
+            Command::Mute { peer, track, muted } => {
+                if let Some((_, peer)) = self.find(peer) {
+                    if let Some(track) = peer.tracks.get_mut(usize::from(track)) {
+                        track.muted = muted;
+                        if !muted {
+                            track.need_key_frame();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one datagram; its bytes are used as scratch.
+    pub fn datagram(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
+        self.counters.one(Count::PacketsIn);
+        self.counters.add(Count::BytesIn, bytes.len() as u64);
+        match protocol(bytes) {
+            Protocol::Stun => self.stun(now, from, bytes),
+            Protocol::Dtls => self.dtls(now, from, bytes),
+            Protocol::Rtp => self.rtp(now, from, bytes),
+            Protocol::Rtcp => self.rtcp(now, from, bytes),
+            Protocol::Unknown => self.counters.one(Count::DropUnknownProtocol),
+        }
+    }
+
+    /// Does what time brings; to be called each 10 ms or so.
+    pub fn tick(&mut self, now: Micros) {
+        for place in 0..self.peers.len() {
+            if let Some(mut peer) = self.peers[place].take() {
+                self.tick_peer(now, &mut peer);
+                self.peers[place] = Some(peer);
+                self.ask_again(now, place);
+            }
+        }
+    }
+
+    /// Writes one row of nine numbers for each layer that has ever sent: peer, track, layer, alive, packets
+    /// received, packets lost, payload bytes, loudness (0 to 127), round trip in microseconds.
+    pub fn table(&self, out: &mut Vec<f64>) {
+        out.clear();
+        for peer in self.peers.iter().flatten() {
+            for (t, track) in peer.tracks.iter().enumerate() {
+                for (l, layer) in track
+                    .layers
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, layer)| layer.ssrc.is_some())
+                {
+                    out.extend_from_slice(&[
+                        f64::from(peer.id),
+                        t as f64,
+                        l as f64,
+                        f64::from(u8::from(layer.alive)),
+                        layer.reception.received() as f64,
+                        layer.reception.lost() as f64,
+                        layer.bytes as f64,
+                        if track.muted { 0.0 } else { track.loudness },
+                        peer.round_trip as f64,
+                    ]);
+                }
+            }
+        }
+    }
+
+    pub fn peers(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn find(&mut self, id: PeerId) -> Option<(usize, &mut Peer)> {
+        let place = *self.by_id.get(&id)?;
+        self.peers[place].as_deref_mut().map(|peer| (place, peer))
+    }
+
+    fn event(&mut self, event: Event) {
+        if !self.events.push(event) {
+            self.counters.one(Count::DropEventQueueFull);
+        }
+    }
+
+    fn add_peer(&mut self, now: Micros, offer: AddPeer) {
+        if self.by_id.len() >= MAX_PEERS || self.by_id.contains_key(&offer.peer) {
+            return;
+        }
+        let id = offer.peer;
+        let peer = Box::new(Peer::new(offer, now, &mut self.rng));
+        let place = match self.peers.iter().position(Option::is_none) {
+            Some(place) => place,
+            None => {
+                self.peers.push(None);
+                self.peers.len() - 1
+            }
+        };
+        self.by_id.insert(id, place);
+        self.by_ufrag.insert(peer.ufrags[0].clone(), place);
+        self.peers[place] = Some(peer);
+    }
+
+    fn remove_peer(&mut self, id: PeerId) {
+        let place = match self.by_id.remove(&id) {
+            Some(place) => place,
+            None => return,
+        };
+        self.peers[place] = None;
+        self.by_address.retain(|_, p| *p != place);
+        self.by_ufrag.retain(|_, p| *p != place);
+        self.by_ssrc.retain(|_, p| *p != place);
+        for peer in self.peers.iter_mut().flatten() {
+            for track in &mut peer.tracks {
+                track.listeners.retain(|(viewer, _)| *viewer != place);
+            }
+            for slot in &mut peer.slots {
+                if slot.wanted().map_or(false, |feed| feed.peer == place) {
+                    slot.show(None);
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, now: Micros, viewer: PeerId, slot: u8, publisher: PeerId, track: u8, layer: u8) {
+        let number = usize::from(slot);
+        let from = self.by_id.get(&publisher).copied();
+        let (place, before) = match self.find(viewer) {
+            Some((place, peer)) if number < peer.slots.len() => (place, peer.slots[number].wanted()),
+            _ => return,
+        };
+        let feed = from
+            .filter(|from| *from != place)
+            .map(|peer| Feed { peer, track, layer })
+            .filter(|feed| {
+                self.peers[feed.peer]
+                    .as_ref()
+                    .and_then(|p| p.tracks.get(usize::from(track)))
+                    .map_or(false, |t| usize::from(layer) < t.layers.len())
+            });
+        if let Some(peer) = before.and_then(|old| self.peers[old.peer].as_mut().map(|p| (p, old))) {
+            peer.0.tracks[usize::from(peer.1.track)].hush(place, number);
+        }
+        if let Some(viewer) = &mut self.peers[place] {
+            viewer.slots[number].show(feed);
+        }
+        if let Some(feed) = feed {
+            if let Some(publisher) = &mut self.peers[feed.peer] {
+                publisher.tracks[usize::from(track)].listen(place, number);
+            }
+            self.ask_for_waiting(now, place);
+        }
+    }
+
+    /// Asks the publishers of all slots of a viewer that wait for a key frame, if the viewer could take one.
+    pub(crate) fn ask_for_waiting(&mut self, now: Micros, place: usize) {
+        let mut feeds: Vec<Feed> = Vec::new();
+        if let Some(viewer) = self.peers[place].as_mut().filter(|viewer| viewer.ready()) {
+            for slot in &mut viewer.slots {
+                if let (Some(feed), true) = (slot.wanted(), slot.waits_for_key_frame()) {
+                    slot.asked = Some(now);
+                    feeds.push(feed);
+                }
+            }
+        }
+        for feed in feeds {
+            self.need_key_frame(now, feed);
+        }
+    }
+
+    fn ask_again(&mut self, now: Micros, place: usize) {
+        let due = self.peers[place].as_ref().map_or(false, |viewer| {
+            viewer.ready()
+                && viewer
+                    .slots
+                    .iter()
+                    .any(|s| s.waits_for_key_frame() && s.asked.map_or(true, |asked| now >= asked + ASK_AGAIN))
+        });
+        if due {
+            self.ask_for_waiting(now, place);
+        }
+    }
+
+    pub(crate) fn need_key_frame(&mut self, now: Micros, feed: Feed) {
+        let Self {
+            peers,
+            scratch,
+            outbox,
+            counters,
+            ..
+        } = self;
+        if let Some(publisher) = &mut peers[feed.peer] {
+            publisher.tracks[usize::from(feed.track)].need_key_frame();
+            publisher.send_key_frame_requests(now, scratch, outbox, counters);
+        }
+    }
+
+    fn tick_peer(&mut self, now: Micros, peer: &mut Peer) {
+        let Self {
+            rng,
+            outbox,
+            counters,
+            scratch,
+            clock,
+            ..
+        } = self;
+        let mut full = 0;
+        peer.ice.poll(now, &mut |bytes| rng.fill(bytes), &mut |to, check| {
+            full += u64::from(!outbox.push(to, check));
+        });
+        counters.add(Count::DropOutboxFull, full);
+        if peer.ready() {
+            peer.send_due(now, clock, scratch, outbox, counters);
+        }
+        let connected = peer.srtp_in.is_some() && now < peer.last_received + CONNECTED;
+        if connected != peer.connected {
+            peer.connected = connected;
+            let id = peer.id;
+            self.event(Event::Connection { peer: id, connected });
+        }
+        let id = peer.id;
+        for (t, track) in peer.tracks.iter_mut().enumerate() {
+            for (l, layer) in track.layers.iter_mut().enumerate() {
+                if layer.alive && now > layer.last_packet + SILENCE {
+                    layer.alive = false;
+                    self.event(layer_event(id, t, l, false, (0, 0)));
+                }
+            }
+            if track.layers.iter().all(|layer| !layer.alive) {
+                track.loudness = 0.0;
+            }
+        }
+    }
+
+    fn send_dtls(&mut self, id: PeerId, datagram: &[u8]) {
+        let to = self.find(id).and_then(|(_, peer)| peer.ice.dtls_to());
+        match to {
+            Some(to) if self.outbox.push(to, datagram) => {}
+            Some(_) => self.counters.one(Count::DropOutboxFull),
+            None => self.counters.one(Count::DropNotConnected),
+        }
+    }
+
+    fn dtls(&mut self, now: Micros, from: SocketAddr, bytes: &[u8]) {
+        self.counters.one(Count::DtlsIn);
+        let place = match self.by_address.get(&from) {
+            Some(place) => *place,
+            None => return self.counters.one(Count::DropUnknownAddress),
+        };
+        let passed = match self.peers[place].as_deref_mut() {
+            None => Err(Count::DropUnknownAddress),
+            Some(peer) => {
+                if !peer.ice.on_dtls(from) {
+                    Err(Count::DropDtlsAddress)
+                } else if !peer.take_dtls(now) {
+                    Err(Count::DropDtlsRate)
+                } else {
+                    Ok(peer.id)
+                }
+            }
+        };
+        match passed {
+            Ok(peer) => self.event(Event::Dtls {
+                peer,
+                datagram: bytes.to_vec(),
+            }),
+            Err(reason) => self.counters.one(reason),
+        }
+    }
+
+    fn rtp(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
+        self.counters.one(Count::RtpIn);
+        let (place, known) = match self.sender_of(now, from, bytes) {
+            Some(found) => found,
+            None => return self.counters.one(Count::DropUnknownAddress),
+        };
+        let mut peer = match self.peers[place].take() {
+            Some(peer) => peer,
+            None => return,
+        };
+        if let Err(reason) = self.take_rtp(now, place, &mut peer, from, bytes) {
+            self.counters.one(reason);
+        }
+        self.peers[place] = Some(peer);
+        if !known {
+            self.learn_addresses(now, place);
+        }
+    }
+
+    fn take_rtp(
+        &mut self,
+        now: Micros,
+        place: usize,
+        peer: &mut Peer,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Result<(), Count> {
+        let ssrc = rtp::parse(bytes).map_err(|_| Count::DropRtpMalformed)?.ssrc;
+        let arrived = peer.ingest(now, from, bytes, &mut self.counters)?;
+        self.by_ssrc.insert(ssrc, place);
+        let track = &peer.tracks[arrived.track];
+        if arrived.changed {
+            let size = track.layers[arrived.layer].size;
+            self.event(layer_event(peer.id, arrived.track, arrived.layer, true, size));
+        }
+        if track.muted {
+            return Err(Count::DropMuted);
+        }
+        if track.listeners.is_empty() {
+            return Err(Count::DropNoListener);
+        }
+        let feed = Feed {
+            peer: place,
+            track: arrived.track as u8,
+            layer: arrived.layer as u8,
+        };
+        let Self {
+            peers,
+            outbox,
+            counters,
+            clock,
+            ..
+        } = self;
+        for &(viewer, slot) in &track.listeners {
+            if let Some(viewer) = &mut peers[viewer] {
+                let waited = viewer.slots[slot].waits_for_key_frame();
+                let sent = viewer.forward(now, clock, slot, (feed, arrived.life), &arrived.packet, outbox);
+                counters.one(sent.err().unwrap_or(Count::RtpOut));
+                if waited && !viewer.slots[slot].waits_for_key_frame() {
+                    counters.one(Count::Switches);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose packet this is: by its address (then `true` beside it), else, where a NAT has rebound, by its SSRC; the
+    /// keys have the last word.
+    pub(crate) fn sender_of(&mut self, now: Micros, from: SocketAddr, bytes: &[u8]) -> Option<(usize, bool)> {
+        if let Some(place) = self.by_address.get(&from) {
+            return Some((*place, true));
+        }
+        let at = if rtp::is_rtcp(bytes) { 4 } else { 8 };
+        let ssrc = bytes.get(at..at + 4)?;
+        let place = *self
+            .by_ssrc
+            .get(&u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))?;
+        if now >= self.tries.0 + 1_000_000 {
+            self.tries = (now, 0);
+        }
+        self.tries.1 += 1;
+        if self.tries.1 > TRIES_PER_SECOND {
+            return None;
+        }
+        Some((place, false))
+    }
+
+    pub(crate) fn place_of_ufrag(&self, ufrag: &str) -> Option<usize> {
+        self.by_ufrag.get(ufrag).copied()
+    }
+
+    pub(crate) fn place_of_address(&self, from: SocketAddr) -> Option<usize> {
+        self.by_address.get(&from).copied()
+    }
+
+    pub(crate) fn path_chosen(&mut self, now: Micros, place: usize) {
+        if let Some(peer) = &self.peers[place] {
+            let id = peer.id;
+            self.event(Event::Path { peer: id });
+        }
+        self.ask_for_waiting(now, place);
+    }
+
+    pub(crate) fn peer(&self, place: usize) -> Option<&Peer> {
+        self.peers.get(place)?.as_deref()
+    }
+
+    pub(crate) fn peer_mut(&mut self, place: usize) -> Option<&mut Peer> {
+        self.peers.get_mut(place)?.as_deref_mut()
+    }
+
+    pub(crate) fn take_peer(&mut self, place: usize) -> Option<Box<Peer>> {
+        self.peers.get_mut(place)?.take()
+    }
+
+    pub(crate) fn put_peer(&mut self, place: usize, peer: Box<Peer>) {
+        self.peers[place] = Some(peer);
+    }
+
+    /// What a viewer needs of a publisher to repair a loss.
+    pub(crate) fn repair(&mut self, now: Micros, viewer: &mut Peer, slot: usize, sequence: u16) -> Result<(), Count> {
+        let (feed, life, number) = viewer.slots[slot].trace(sequence).ok_or(Count::DropResendUnavailable)?;
+        let Self {
+            peers, outbox, clock, ..
+        } = self;
+        let layer = peers
+            .get(feed.peer)
+            .and_then(Option::as_ref)
+            .and_then(|p| p.tracks.get(usize::from(feed.track)))
+            .and_then(|t| t.layers.get(usize::from(feed.layer)))
+            .filter(|layer| layer.life == life)
+            .ok_or(Count::DropResendUnavailable)?;
+        let packet = layer.store.get(number).ok_or(Count::DropResendUnavailable)?;
+        viewer.repair(now, clock, slot, (feed, life), &packet, outbox)
+    }
+
+    pub(crate) fn server_clock(&self) -> ServerClock {
+        self.clock
+    }
+}
+
+fn layer_event(peer: PeerId, track: usize, layer: usize, alive: bool, size: (u16, u16)) -> Event {
+    Event::Layer {
+        peer,
+        track: track as u8,
+        layer: layer as u8,
+        alive,
+        width: size.0,
+        height: size.1,
+    }
+}
