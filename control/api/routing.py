@@ -1,0 +1,137 @@
+"""The route table: what each address takes, who may call it, and what it answers. OpenAPI is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from ..visits.refused import Refused
+from ..visits.service import Visits
+from ..visits.values import Actor
+from .caller import Caller, Scope
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a handler answers; the body is a view, or nothing."""
+
+    body: BaseModel | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that has been authenticated, read and checked."""
+
+    http: web.Request
+    visits: Visits
+    public_url: str
+    caller: Caller | None
+    actor: Actor | None
+    body: Any
+    query: Any
+
+    def path(self, name: str) -> str:
+        return self.http.match_info[name]
+
+    @property
+    def room(self) -> str:
+        return self.path("room")
+
+    @property
+    def participant(self) -> str:
+        return self.path("part")
+
+    @property
+    def known(self) -> Caller:
+        """The caller of a route that demands one."""
+        if self.caller is None:
+            raise RuntimeError("this route has no caller")
+        return self.caller
+
+    @property
+    def tenant(self) -> str:
+        return self.known.tenant
+
+    @property
+    def by(self) -> Actor | None:
+        """Who acts: the host whose token it is, or whom the portal names."""
+        return self.known.host or self.actor
+
+    @property
+    def acting(self) -> Actor:
+        """Who acts, on a route that demands to know."""
+        if self.by is None:
+            raise RuntimeError("this route has no actor")
+        return self.by
+
+    @property
+    def contact(self) -> bool:
+        """Whether phone numbers and addresses are shown: to portals, not to a host's session."""
+        return self.known.host is None
+
+    def version(self) -> int | None:
+        """If-Match (RFC 9110, section 13.1.1); None for `*`. Raises Refused `version-mismatch`."""
+        given = self.http.headers.get("If-Match")
+        if given is None:
+            raise Refused("version-mismatch", "expected If-Match with the ETag that was read")
+        if given.strip() == "*":
+            return None
+        text = given.strip().removeprefix('"').removesuffix('"')
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
+            raise Refused("version-mismatch", "this If-Match isn't an ETag of ours")
+        return int(text)
+
+
+Handler = Callable[[Asked], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row of the contract's table.
+
+    Attributes:
+        scope: what a key needs; None where anyone may call.
+        hosts: whether a host's session token will do for its own room (◆).
+        body: model of the request's body; a body that may be missing is read as `{}`.
+        answer: model of the answer's body.
+        problems: names of refusals beside those that every route has.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    scope: Scope | None
+    hosts: bool = False
+    body: type[BaseModel] | None = None
+    body_optional: bool = False
+    query: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+    status: int = 200
+    problems: tuple[str, ...] = ()
+
+
+class Routes:
+    """Collects the rows of one resource."""
+
+    def __init__(self) -> None:
+        self.table: list[Route] = []
+
+    def add(self, method: str, path: str, *, scope: Scope | None, **more: Any) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            summary = (handler.__doc__ or "").strip().partition("\n")[0]
+            self.table.append(Route(method, path, handler, summary, scope, **more))
+            return handler
+
+        return register
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that a PATCH must repeat as If-Match."""
+    return {"ETag": f'"{version}"'}

@@ -1,0 +1,35 @@
+"""/v1/sessions: a secret for a session."""
+
+from __future__ import annotations
+
+from .bodies import SessionBody, SessionView
+from .routing import Answer, Asked, Routes
+
+routes = Routes()
+
+
+@routes.add(
+    "POST",
+    "/v1/sessions",
+    scope=None,
+    body=SessionBody,
+    answer=SessionView,
+    status=201,
+    problems=("token-not-accepted", "not-open-yet", "room-locked", "gone", "session-replaced"),
+)
+async def open_session(asked: Asked) -> Answer:
+    """Exchange a link's secret, an embed_token or a resume secret for a session."""
+    body: SessionBody = asked.body
+    opened = await asked.visits.open_session(invite=body.invite, embed_token=body.embed_token, resume=body.resume)
+    # https becomes wss: the websocket is at the same host as the page.
+    url = "ws" + asked.public_url.removeprefix("http") + "/v1/ws"
+    view = SessionView(
+        id=opened.id,
+        token=opened.token,
+        resume=opened.resume,
+        websocket_url=url,
+        room=opened.room,
+        participant=opened.participant,
+        expires_at=opened.expires_at,
+    )
+    return Answer(view, 201)

@@ -1,0 +1,233 @@
+"""One process put together: store, rules, media, websocket, API and pages, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any, Protocol, Self
+
+import structlog
+from aiohttp import web
+
+from ..sfu.types import Listener, MediaSettings
+from .api.health import Health
+from .api.patience import Patience
+from .api.server import PUBLIC_URL, Api, refusals
+from .live.live import Live
+from .metrics import Metrics
+from .pages import Pages
+from .secret import Clock, Random
+from .secret import now as wall_clock
+from .settings import Settings, split_address
+from .signaling import Signaling
+from .store.store import Store
+from .visits.scene import Policy
+from .visits.service import Visits
+
+log = structlog.get_logger(__name__)
+
+DATABASE = "vardrum.db"
+TICK = 1.0
+# What is still being answered when the server stops gets so long, in seconds.
+SHUTDOWN = 5.0
+
+
+class CannotStart(Exception):
+    """The message says what to change."""
+
+
+class Node(Protocol):
+    """What the application itself asks of media; the rest is `control.live`'s."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def metrics(self) -> Any: ...
+
+
+MakeNode = Callable[[MediaSettings, Listener], Any]
+
+
+class App:
+    """A running installation: `async with App(settings) as app`.
+
+    Attributes:
+        url: what HTTP is reached by on this machine.
+        public_url: what links start with.
+        metrics_url: where /metrics is; None where it is nowhere.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        make_node: MakeNode | None = None,
+        clock: Clock = wall_clock,
+        random: Random = os.urandom,
+    ) -> None:
+        """`make_node` makes the media node; without one there is no media and no websocket."""
+        self.settings = settings
+        self.url = self.public_url = ""
+        self.metrics_url: str | None = None
+        self.store: Store
+        self.visits: Visits
+        self._make_node = make_node
+        self._clock = clock
+        self._random = random
+        self._stopping = False
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, stack = self.settings, self._stack
+        _own(settings.data, stack)
+        listener = _listen(settings.http.host, settings.http.port, "http.host and http.port")
+        stack.callback(listener.close)
+        self.url = _url(listener)
+        self.public_url = settings.public_url or self.url
+        self.store = await stack.enter_async_context(Store(settings.data / DATABASE))
+        policy = Policy(
+            public_url=self.public_url,
+            open_before=timedelta(minutes=settings.rooms.open_before_minutes),
+            close_after=timedelta(minutes=settings.rooms.close_after_minutes),
+            hosts_by_link=settings.hosts.by_link,
+        )
+        self.visits = Visits(self.store, policy, clock=self._clock, random=self._random)
+        await self.visits.start()
+        metrics = Metrics()
+        web_app = self._web_app(metrics)
+        if self._make_node is not None:
+            await self._start_media(web_app, metrics, self._make_node)
+        ticking = asyncio.create_task(self._tick())
+        stack.push_async_callback(_cancel, ticking)
+        if settings.metrics.listen:
+            await self._serve_metrics(metrics)
+        runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=SHUTDOWN)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener).start()
+
+    def _web_app(self, metrics: Metrics) -> web.Application:
+        settings = self.settings
+        app = web.Application(client_max_size=settings.http.max_body, middlewares=[metrics.middleware(), refusals])
+        app[PUBLIC_URL] = self.public_url
+        api = Api(
+            self.store,
+            self.visits,
+            public_url=self.public_url,
+            patience=Patience(settings.http.refused_per_minute, time.monotonic),
+            clock=self._clock,
+            random=self._random,
+            remote=_forwarded if settings.http.behind_proxy else _peer,
+        )
+        pages = Pages(self.public_url)
+        app.add_routes(api.routes())
+        app.add_routes(Health(self.store, self.public_url, version(), lambda: self._stopping).routes())
+        app.add_routes(pages.routes())
+        app.on_response_prepare.append(pages.protect)
+        return app
+
+    async def _start_media(self, app: web.Application, metrics: Metrics, make_node: MakeNode) -> None:
+        live = Live(self.visits)
+        node = make_node(self.settings.media_settings(), live)
+        try:
+            await node.start()
+        except OSError as error:
+            where = f"{self.settings.media.ip} port {self.settings.media.port}"
+            raise CannotStart(f"media.ip and media.port: can't use {where}: {error.strerror or error}") from None
+        self._stack.push_async_callback(node.stop)
+        live.node = node
+        await live.start()
+        # Before the node stops: clients are told to come back while their peers are still there.
+        self._stack.push_async_callback(live.stop)
+        metrics.add("engine", node.metrics)
+        metrics.add("live", live.metrics, gauges=True)
+        app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())
+
+    async def _serve_metrics(self, metrics: Metrics) -> None:
+        host, port = split_address(self.settings.metrics.listen)
+        listener = _listen(host, port, "metrics.listen")
+        self._stack.callback(listener.close)
+        self.metrics_url = _url(listener) + "/metrics"
+        runner = web.AppRunner(metrics.app(), access_log=None)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener).start()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                await self.visits.tick()
+            except Exception:
+                log.exception("opening and closing rooms failed")
+
+
+def version() -> str:
+    """Of the installed package."""
+    return metadata.version("vardrum")
+
+
+def _own(data: Path, stack: contextlib.AsyncExitStack) -> None:
+    """Makes the data folder, and keeps other servers out of it: two would tell their clients different things."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock: IO[bytes] = (data / "lock").open("wb")
+    except OSError as error:
+        raise CannotStart(f"data: can't use {data}: {error.strerror} (expected a folder to write to)") from None
+    stack.callback(lock.close)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise CannotStart(f"data: {data} is in use by another server") from None
+
+
+def _listen(host: str, port: int, key: str) -> socket.socket:
+    try:
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(info[4][:2], family=info[0], backlog=1024)
+    except OSError as error:
+        raise CannotStart(f"{key}: can't listen on {host} port {port}: {error.strerror or error}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - any address: this machine's own
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _peer(request: web.Request) -> str:
+    return request.remote or ""
+
+
+def _forwarded(request: web.Request) -> str:
+    # The last address is the one that our own proxy saw; whatever stands before it anyone can write.
+    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or _peer(request)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

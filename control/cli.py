@@ -1,0 +1,329 @@
+"""The command line: `vardrum serve`, `demo`, `keys`, `tenants`, `config`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+import uvloop
+
+from . import demo as demo_visit
+from . import settings as configuration
+from .api.caller import Scope
+from .app import DATABASE, App, CannotStart, MakeNode
+from .secret import now
+from .settings import BadSettings, Settings
+from .store import keys as key_store
+from .store.store import Store
+
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+class _Stop(click.ClickException):
+    """A mistake of whoever typed it: one sentence, no stack trace."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
+@click.group()
+@click.version_option(package_name="vardrum")
+def main() -> None:
+    """Video visits for health care, on your own machines."""
+
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file on top of the defaults."
+)
+data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the database.")
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `serve` and `demo` share."""
+    for option in (
+        click.option("--http", metavar="HOST:PORT", help="Where pages and the API are served."),
+        click.option("--media-ip", metavar="IP", help="Address that media is bound to."),
+        click.option("--media-port", metavar="PORT", type=click.IntRange(0, 65535), help="First UDP port of media."),
+        click.option(
+            "--ready-file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Where one JSON line is written once connections are accepted.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _load(config: Path | None, overrides: dict[str, Any]) -> Settings:
+    try:
+        return configuration.load(config, overrides=overrides)
+    except BadSettings as error:
+        raise _Stop(str(error)) from None
+
+
+def _overrides(data: Path | None, http: str | None, media_ip: str | None, media_port: int | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if data is not None:
+        found["data"] = str(data)
+    if http is not None:
+        try:
+            host, port = configuration.split_address(http)
+        except ValueError as error:
+            raise _Stop(f"command line: --http: {http!r} {error}") from None
+        found["http"] = {"host": host, "port": port}
+    media = {"ip": media_ip, "port": media_port}
+    if any(value is not None for value in media.values()):
+        found["media"] = {key: value for key, value in media.items() if value is not None}
+    return found
+
+
+@main.command()
+@config_option
+@data_option
+@server_options
+def serve(
+    config: Path | None,
+    data: Path | None,
+    http: str | None,
+    media_ip: str | None,
+    media_port: int | None,
+    ready_file: Path | None,
+) -> None:
+    """Serve visits until stopped."""
+    settings = _load(config, _overrides(data, http, media_ip, media_port))
+    _log_by(settings)
+
+    async def started(app: App) -> None:
+        _announce(app, ready_file, {})
+        structlog.get_logger(__name__).info("serving", http=app.url, public_url=app.public_url)
+
+    _run(settings, started)
+
+
+@main.command()
+@config_option
+@server_options
+@click.option("--lan", is_flag=True, help="Serve the local network over TLS, for a real phone.")
+def demo(
+    config: Path | None,
+    http: str | None,
+    media_ip: str | None,
+    media_port: int | None,
+    ready_file: Path | None,
+    lan: bool,
+) -> None:
+    """Serve one room to try, with throw-away data, and print its links."""
+    if lan:
+        raise _Stop("--lan: not in this version yet; without it the demo works in browsers on this machine")
+    with tempfile.TemporaryDirectory(prefix="vardrum-demo-") as data:
+        overrides = demo_visit.overrides(_overrides(Path(data), http, media_ip, media_port))
+        settings = _load(config, overrides)
+        _log_by(settings, level="warning")
+
+        async def started(app: App) -> None:
+            links = await demo_visit.prepare(app)
+            _announce(app, ready_file, links)
+            click.echo(demo_visit.text(links))
+
+        _run(settings, started)
+
+
+def _announce(app: App, ready_file: Path | None, more: dict[str, Any]) -> None:
+    if ready_file is None:
+        return
+    line = json.dumps({"http": app.url, "public_url": app.public_url, "metrics": app.metrics_url, **more})
+    # Renamed into place, so that whoever waits for the file never reads half of it.
+    unfinished = ready_file.with_name(ready_file.name + ".part")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(line + "\n")
+    unfinished.replace(ready_file)
+
+
+def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        async with App(settings, make_node=_node_maker()) as app:
+            await started(app)
+            await stop.wait()
+
+    try:
+        uvloop.run(run())
+    except CannotStart as error:
+        raise _Stop(str(error)) from None
+
+
+def _node_maker() -> MakeNode | None:
+    # Only servers need the engine; `vardrum keys` works without it.
+    try:
+        from ..sfu.node import Node
+    except ModuleNotFoundError:  # until it lands
+        return None
+    return Node
+
+
+def _log_by(settings: Settings, level: str | None = None) -> None:
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if settings.log.format == "json" else structlog.dev.ConsoleRenderer()
+    )
+    chain: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        renderer,
+    ]
+    number = logging.getLevelNamesMapping()[(level or settings.log.level).upper()]
+    structlog.configure(
+        processors=chain,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries log addresses of people at info; their warnings are enough.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+@main.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command("check")
+@config_option
+@data_option
+def config_check(config: Path | None, data: Path | None) -> None:
+    """Say whether `serve` would take this configuration."""
+    settings = _load(config, _overrides(data, None, None, None))
+    click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
+
+
+@contextlib.asynccontextmanager
+async def _store(config: Path | None, data: Path | None) -> AsyncIterator[Store]:
+    settings = _load(config, _overrides(data, None, None, None))
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _Stop(f"data: can't use {settings.data}: {error.strerror}") from None
+    async with Store(settings.data / DATABASE) as store:
+        yield store
+
+
+@main.group()
+def tenants() -> None:
+    """Regions and clinics that share nothing but the machine."""
+
+
+@tenants.command("create")
+@click.argument("tenant")
+@click.option("--name", help="What people call it; the same where missing.")
+@config_option
+@data_option
+def tenants_create(tenant: str, name: str | None, config: Path | None, data: Path | None) -> None:
+    """Create TENANT, which stands in its links."""
+    if not _TENANT.fullmatch(tenant):
+        raise _Stop(f"TENANT: {tenant!r} doesn't fit (expected small letters, digits and hyphens, at most 63)")
+
+    async def create() -> None:
+        async with _store(config, data) as store:
+            await key_store.create_tenant(store, tenant, name or tenant, now())
+
+    try:
+        asyncio.run(create())
+    except key_store.Taken:
+        raise _Stop(f"TENANT: there is a tenant {tenant} already") from None
+    click.echo(tenant)
+
+
+@tenants.command("list")
+@config_option
+@data_option
+def tenants_list(config: Path | None, data: Path | None) -> None:
+    """List all tenants."""
+
+    async def show() -> None:
+        async with _store(config, data) as store:
+            for one in await key_store.tenants(store):
+                click.echo(f"{one.id}\t{one.name}\t{one.created_at:%Y-%m-%d}")
+
+    asyncio.run(show())
+
+
+@main.group()
+def keys() -> None:
+    """API keys of portals."""
+
+
+@keys.command("create")
+@click.option("--tenant", required=True)
+@click.option("--name", required=True, help="Whose key it is, to know it in the list.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([str(one) for one in Scope]),
+    help="Repeatable.",
+)
+@config_option
+@data_option
+def keys_create(tenant: str, name: str, scopes: tuple[str, ...], config: Path | None, data: Path | None) -> None:
+    """Create a key and print it, this one time."""
+
+    async def create() -> tuple[str, str]:
+        async with _store(config, data) as store:
+            return await key_store.create_key(store, tenant, name, sorted(set(scopes)), now(), os.urandom)
+
+    try:
+        key_id, secret = asyncio.run(create())
+    except key_store.Unknown:
+        raise _Stop(f"--tenant: there is no tenant {tenant}") from None
+    click.echo(f"{key_id}\n{secret}")
+
+
+@keys.command("list")
+@click.option("--tenant")
+@config_option
+@data_option
+def keys_list(tenant: str | None, config: Path | None, data: Path | None) -> None:
+    """List keys; never the keys themselves, which nobody has kept."""
+
+    async def show() -> None:
+        async with _store(config, data) as store:
+            for one in await key_store.keys(store, tenant):
+                state = "active" if one.revoked_at is None else f"revoked {one.revoked_at:%Y-%m-%d}"
+                click.echo(f"{one.id}\t{one.tenant}\t{one.name}\t{' '.join(one.scopes)}\t{state}")
+
+    asyncio.run(show())
+
+
+@keys.command("revoke")
+@click.argument("key")
+@config_option
+@data_option
+def keys_revoke(key: str, config: Path | None, data: Path | None) -> None:
+    """Revoke KEY (its id); a running server refuses it at once."""
+
+    async def revoke() -> None:
+        async with _store(config, data) as store:
+            await key_store.revoke_key(store, key, now())
+
+    try:
+        asyncio.run(revoke())
+    except key_store.Unknown:
+        raise _Stop(f"KEY: there is no key {key}") from None
+    click.echo(key)

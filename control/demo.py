@@ -1,0 +1,95 @@
+"""`vardrum demo`: one room with a host, a patient and a relative, on throw-away data."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from .api.caller import Scope
+from .app import App
+from .store import keys
+from .visits.bookings import NewRoom
+from .visits.identity import Demand
+from .visits.invitations import NewParticipant
+from .visits.values import Role
+
+TENANT = "demo"
+PORT = 8080
+
+
+def overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """What the demo sets, beside what the command line says: loopback, and ports that are free."""
+    http = {"host": "127.0.0.1", "port": PORT if _free(PORT) else 0, **given.get("http", {})}
+    if http["port"] == 0:
+        http["port"] = _any_free(http["host"])
+    host = "localhost" if http["host"] in ("127.0.0.1", "::1") else http["host"]
+    return {
+        **given,
+        "http": http,
+        "media": {"port": 0, **given.get("media", {})},
+        "metrics": {"listen": "127.0.0.1:0"},
+        "hosts": {"by_link": True},
+        # Browsers give camera and microphone to localhost, as to https.
+        "public_url": f"http://{host}:{http['port']}",
+    }
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _any_free(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as one:
+        one.bind((host, 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+async def prepare(app: App) -> dict[str, Any]:
+    """Makes the tenant, a key and the room; what `--ready-file` adds."""
+    visits = app.visits
+    now = visits.clock()
+    await keys.create_tenant(app.store, TENANT, "Demo", now)
+    _, key = await keys.create_key(app.store, TENANT, "demo", [str(one) for one in Scope], now, os.urandom)
+    new = NewRoom(
+        care_unit={"name": "Ekbackens vårdcentral"},
+        starts_at=now,
+        ends_at=now + timedelta(hours=12),
+        title="Återbesök",
+        identity_policy={str(role): str(Demand.NONE) for role in Role},
+    )
+    people = [
+        NewParticipant(role=Role.CAREGIVER, display_name="Sara Lind, läkare", host=True),
+        NewParticipant(role=Role.PATIENT, display_name="Anna Berg"),
+        NewParticipant(role=Role.RELATIVE, display_name="Erik Berg"),
+    ]
+    room, invited = await visits.create_room(TENANT, new, people)
+    staff, patient, relative = (one.join_url for one in invited)
+    return {"api_key": key, "room": room.id, "staff_url": staff, "patient_url": patient, "relative_url": relative}
+
+
+def text(links: dict[str, Any]) -> str:
+    """What is printed."""
+    host = urlsplit(links["staff_url"]).netloc
+    return "\n".join(
+        (
+            "",
+            f"Vardrum demo on {host}; everything is forgotten when it stops (Ctrl+C).",
+            "Open each link in a window of its own:",
+            "",
+            f"  staff     {links['staff_url']}",
+            f"  patient   {links['patient_url']}",
+            f"  relative  {links['relative_url']}",
+            "",
+        )
+    )

@@ -1,0 +1,89 @@
+"""The pages of a visit, and what browsers are told not to do with them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+WEB = Path(__file__).parent / "web"
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+# Everything that isn't a page: nothing in it is to be run, framed, guessed at or kept.
+API_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def page_headers(public_url: str) -> dict[str, str]:
+    """Headers of pages and their modules: our own origin and nothing else.
+
+    The websocket is named too, because older WebKit doesn't count it to 'self'.
+    """
+    parts = urlsplit(public_url)
+    socket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' data:",
+        "media-src": "'self' blob:",
+        "font-src": "'self'",
+        "connect-src": f"'self' {socket}",
+        "manifest-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+    }
+    headers = {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": (
+            "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), fullscreen=(self), "
+            "screen-wake-lock=(self), speaker-selection=(self), geolocation=(), payment=(), usb=()"
+        ),
+        # Asked again each time, answered 304 where nothing changed: a new version must not run with old modules.
+        "Cache-Control": "no-cache",
+    }
+    if parts.scheme == "https":
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    return headers
+
+
+class Pages:
+    """GET /j/{tenant} and /static/…"""
+
+    def __init__(self, public_url: str, folder: Path = WEB) -> None:
+        self._folder = folder
+        self._headers = page_headers(public_url)
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        found: list[web.AbstractRouteDef] = [web.get("/j/{tenant}", self.visit)]
+        if (self._folder / "static").is_dir():
+            found.append(web.static("/static", self._folder / "static"))
+        return found
+
+    async def visit(self, request: web.Request) -> web.FileResponse:
+        """The page of a link. It is the same for everyone: who it is for stands in the fragment, which stays there."""
+        if not _TENANT.fullmatch(request.match_info["tenant"]):
+            raise web.HTTPNotFound
+        return web.FileResponse(self._folder / "index.html")
+
+    async def protect(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Puts the headers on (for `on_response_prepare`)."""
+        page = request.path.startswith(("/static/", "/j/"))
+        for name, value in (self._headers if page else API_HEADERS).items():
+            if name not in response.headers:
+                response.headers[name] = value
+        response.headers.pop("Server", None)

@@ -1,0 +1,259 @@
+"""Settings: the defaults in `config/default.toml`, then FILE, then `VARDRUM_…` variables.
+
+What doesn't fit stops the start with a sentence that says where, what, and what was expected.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ..sfu.types import MediaSettings
+
+DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
+PREFIX = "VARDRUM_"
+# Read by `vardrum demo`'s scripts and load tests, not settings.
+NOT_SETTINGS = frozenset({"VARDRUM_API_KEY", "VARDRUM_CONFIG"})
+
+
+class BadSettings(Exception):
+    """The configuration can't be used; the message is one line for each thing that is wrong."""
+
+
+def _ip(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError("is not an IP address (expected one like 192.0.2.10 or 2001:db8::10)") from None
+
+
+def _ip_or_empty(value: str) -> str:
+    if value == "":
+        return value
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        expected = "expected the address that phones reach this server on, such as 192.0.2.10"
+        raise ValueError(f"is not an IP address ({expected})") from None
+
+
+def _public_url(value: str) -> str:
+    if value == "":
+        return value
+    parts = urlsplit(value)
+    try:
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = None
+    if not usable or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("is not an address (expected one like https://video.region.example)")
+    return value.rstrip("/")
+
+
+def split_address(value: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[v6]:PORT` as two. Raises ValueError."""
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("is not an address to listen on (expected HOST:PORT, such as 127.0.0.1:9464)")
+    return host, int(port)
+
+
+def _listen(value: str) -> str:
+    if value:
+        split_address(value)
+    return value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Http(_Part):
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Port
+    max_body: Annotated[int, Field(ge=4096, le=16 * 1024 * 1024)]
+    refused_per_minute: Annotated[int, Field(ge=1, le=100_000)]
+    behind_proxy: bool
+
+
+class Media(_Part):
+    ip: Annotated[str, AfterValidator(_ip)]
+    public_ip: Annotated[str, AfterValidator(_ip_or_empty)]
+    port: Port
+
+
+class Metrics(_Part):
+    listen: Annotated[str, AfterValidator(_listen)]
+
+
+class Hosts(_Part):
+    by_link: bool
+
+
+class Rooms(_Part):
+    open_before_minutes: Annotated[int, Field(ge=0, le=24 * 60)]
+    close_after_minutes: Annotated[int, Field(ge=0, le=24 * 60)]
+
+
+class Log(_Part):
+    level: Literal["debug", "info", "warning", "error"]
+    format: Literal["json", "text"]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; see `config/default.toml` for what each means."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__", env_ignore_empty=False
+    )
+
+    public_url: Annotated[str, AfterValidator(_public_url)]
+    data: Path
+    http: Http
+    media: Media
+    metrics: Metrics
+    hosts: Hosts
+    rooms: Rooms
+    log: Log
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Sources are merged, and checked one by one, in `load`: only so can an error name the file it came from.
+        return (init_settings,)
+
+    def media_settings(self) -> MediaSettings:
+        """The part that media knows."""
+        return MediaSettings(ip=self.media.ip, public_ip=self.media.public_ip or None, port=self.media.port)
+
+
+Values = Mapping[str, Any]
+
+
+def load(
+    config: Path | None = None, *, overrides: Values | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of this start.
+
+    Args:
+        config: a TOML file, or None.
+        overrides: what the command line says, as nested tables; wins over everything.
+        environment: `os.environ` where None.
+
+    Raises:
+        BadSettings: with one line for each thing that is wrong.
+    """
+    environment = os.environ if environment is None else environment
+    layers: list[tuple[str, Values]] = [(_shown(DEFAULTS), _read(DEFAULTS))]
+    if config is not None:
+        layers.append((_shown(config), _read(config)))
+    problems = []
+    variables, unknown = _variables(environment)
+    problems += unknown
+    layers.append(("environment", variables))
+    layers.append(("command line", overrides or {}))
+    merged: dict[str, Any] = {}
+    origin: dict[tuple[str, ...], str] = {}
+    for name, layer in layers:
+        _merge(merged, layer, origin, name, ())
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        problems += [_sentence(one, origin) for one in error.errors()]
+    if problems:
+        raise BadSettings("\n".join(problems))
+    return settings
+
+
+def _shown(path: Path) -> str:
+    return "config/default.toml" if path == DEFAULTS else str(path)
+
+
+def _read(path: Path) -> Values:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise BadSettings(f"{_shown(path)}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{_shown(path)}: can't be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{_shown(path)}: is not TOML: {error}") from None
+
+
+def _variables(environment: Mapping[str, str]) -> tuple[Values, list[str]]:
+    """`VARDRUM_HTTP__PORT=1` as `{"http": {"port": "1"}}`, and a sentence for each variable that means nothing."""
+    found: dict[str, Any] = {}
+    unknown = []
+    known = _keys()
+    for name, value in sorted(environment.items()):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+            continue
+        path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if path not in known:
+            expected = ", ".join(sorted(PREFIX + "__".join(one).upper() for one in known))
+            unknown.append(f"environment: {name}: there is no such setting (expected one of {expected})")
+            continue
+        table = found
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+        table[path[-1]] = value
+    return found, unknown
+
+
+def _keys() -> set[tuple[str, ...]]:
+    keys: set[tuple[str, ...]] = set()
+    for name, field in Settings.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, _Part):
+            keys |= {(name, key) for key in inner.model_fields}
+        else:
+            keys.add((name,))
+    return keys
+
+
+def _merge(
+    into: dict[str, Any], layer: Values, origin: dict[tuple[str, ...], str], name: str, path: tuple[str, ...]
+) -> None:
+    for key, value in layer.items():
+        here = (*path, key)
+        origin[here] = name
+        if isinstance(value, Mapping):
+            below = into.get(key)
+            into[key] = below if isinstance(below, dict) else {}
+            _merge(into[key], value, origin, name, here)
+        else:
+            into[key] = value
+
+
+def _sentence(error: Any, origin: Mapping[tuple[str, ...], str]) -> str:
+    path = tuple(str(part) for part in error["loc"])
+    where, key = origin.get(path, "settings"), ".".join(path)
+    if where == "environment":
+        key = PREFIX + "__".join(path).upper()
+    if error["type"] == "extra_forbidden":
+        siblings = sorted(one[-1] for one in _keys() if one[:-1] == path[:-1])
+        tables = sorted({one[0] for one in _keys() if len(one) > 1}) if len(path) == 1 else []
+        return f"{where}: {key}: there is no such setting (expected one of {', '.join(siblings + tables)})"
+    if error["type"] == "value_error":
+        return f"{where}: {key}: {error['input']!r} {error['ctx']['error']}"
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{where}: {key}: {error['input']!r} doesn't fit ({message})"
