@@ -127,11 +127,8 @@ class Handshake:
         if self._over:
             return
         for record in records(datagram):
-            if isinstance(record, str):
-                self.drops[record] += 1
-            elif not self._affordable():
-                self.drops["dtls-rate"] += 1
-            elif (reason := self._take(record)) is not None:
+            reason = record if isinstance(record, str) else self._take(record)
+            if reason is not None:
                 self.drops[reason] += 1
 
     def close(self) -> None:
@@ -142,11 +139,16 @@ class Handshake:
 
     def _take(self, record: Record) -> str | None:
         """Passes a record on; returns why not."""
-        if self._attempt is None:
-            if not record.client_hello:
-                return "dtls-unexpected"
-            self._attempt = self._begin()
-        return self._attempt.take(record)
+        attempt = self._attempt
+        if attempt is None and not record.client_hello:
+            return "dtls-unexpected"
+        if attempt is not None and (reason := attempt.needless(record)) is not None:
+            return reason
+        if not self._affordable():
+            return "dtls-rate"
+        if attempt is None:
+            attempt = self._attempt = self._begin()
+        return attempt.take(record)
 
     def _begin(self) -> _Attempt:
         loop = asyncio.get_running_loop()
@@ -213,17 +215,20 @@ class _Attempt:
         self._early = 0
         self._task = asyncio.get_running_loop().create_task(self._run(remote))
 
+    def needless(self, record: Record) -> str | None:
+        """Why OpenSSL needn't see a record: of a flight that it has; None where it must."""
+        if self.keys is None and record.client_hello and self._pipe.flight:
+            self._pipe.repeat(asyncio.get_running_loop().time())
+            return "dtls-repeated"
+        if self.keys is not None and record.epoch == 0:
+            return "dtls-repeated"  # a client that missed our Finished repeats its own, in epoch 1
+        return None
+
     def take(self, record: Record) -> str | None:
         """Passes a record on; returns why not."""
-        if self.keys is None:
-            if record.client_hello and self._pipe.flight:
-                self._pipe.repeat(asyncio.get_running_loop().time())
-                return None
-            self._early += record.epoch
-            if self._early > MAX_EARLY:
-                return "dtls-unexpected"
-        elif record.epoch == 0:
-            return "dtls-unexpected"  # a client that missed our Finished repeats its own, in epoch 1
+        self._early += record.epoch == 1 and self.keys is None
+        if self._early > MAX_EARLY and self.keys is None:
+            return "dtls-unexpected"
         return self._pipe.put(record.data)
 
     def stop(self) -> None:
