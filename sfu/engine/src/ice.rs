@@ -36,8 +36,8 @@ pub enum IceError {
 /// One side's short-term credentials, of which `pwd` is secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    pub ufrag: String,
-    pub pwd: String,
+    ufrag: String,
+    pwd: String,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -61,6 +61,11 @@ impl Credentials {
             return Err(IceError::Pwd);
         }
         Ok(Credentials { ufrag, pwd })
+    }
+
+    /// The part that names its owner in USERNAME, and isn't secret.
+    pub fn ufrag(&self) -> &str {
+        &self.ufrag
     }
 }
 
@@ -147,9 +152,9 @@ pub struct Agent {
 
 impl Agent {
     /// `local`: what our answer says; `remote`: what the peer's offer says.
-    pub fn new(local: Credentials, remote: Credentials) -> Agent {
+    pub fn new(local: &Credentials, remote: &Credentials) -> Agent {
         Agent {
-            local: Local::new(&local, &remote),
+            local: Local::new(local, remote),
             former: None,
             remote_name: format!("{}:{}", remote.ufrag, local.ufrag),
             remote_key: HmacSha1::new(remote.pwd.as_bytes()),
@@ -163,8 +168,8 @@ impl Agent {
 
     /// An ICE restart: new credentials on both sides. The former ones go on working until the new ones are first
     /// used, and media stays where it is until another address is selected.
-    pub fn restart(&mut self, local: Credentials, remote: Credentials) {
-        let before = std::mem::replace(&mut self.local, Local::new(&local, &remote));
+    pub fn restart(&mut self, local: &Credentials, remote: &Credentials) {
+        let before = std::mem::replace(&mut self.local, Local::new(local, remote));
         // Credentials that nobody has used (their answer was lost) must not push out those in use.
         if before.used || self.former.is_none() {
             self.former = Some(before);

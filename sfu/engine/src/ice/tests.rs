@@ -83,7 +83,7 @@ impl Browser {
 
 fn pair() -> (Agent, Browser) {
     (
-        Agent::new(ours(1), theirs(1)),
+        Agent::new(&ours(1), &theirs(1)),
         Browser {
             local: theirs(1),
             remote: ours(1),
@@ -369,8 +369,8 @@ fn after_a_restart_the_former_credentials_work_until_the_new_ones_are_used() {
         last: 200,
     };
     answered(&mut agent, 0, A, &browser.request(true));
-    agent.restart(ours(2), theirs(2)); // its answer is lost
-    agent.restart(ours(3), theirs(3));
+    agent.restart(&ours(2), &theirs(2)); // its answer is lost
+    agent.restart(&ours(3), &theirs(3));
     assert!(agent.knows_ufrag("ours1") && !agent.knows_ufrag("ours2") && agent.knows_ufrag("ours3"));
     assert!(is_selected(&agent, A));
     let (outcome, out) = request(&mut agent, 1, A, &browser.request(true));
@@ -397,7 +397,7 @@ fn a_check_under_way_goes_on_with_the_new_credentials() {
     answered(&mut agent, 0, A, &browser.request(true));
     agent.on_media(10, at(B));
     let old = sent(&mut agent, 10).remove(0).1;
-    agent.restart(ours(2), theirs(2));
+    agent.restart(&ours(2), &theirs(2));
     let new = sent(&mut agent, 11).remove(0).1;
     assert!(!respond(&mut agent, 12, B, &browser.answer(&old, at(B))));
     let restarted = Browser {
