@@ -5,52 +5,55 @@ const SPS: u8 = 7;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
+mod sps;
+
 /// Can a decoder start at this packet: does an SPS, or an IDR picture, begin in it?
 ///
 /// Encoders send SPS and PPS before each IDR picture, with its timestamp, so that an SPS comes first wherever a decoder
 /// needs one.
 pub fn starts_key_frame(payload: &[u8]) -> bool {
-    starting_units(payload).any(|unit| unit == SPS || unit == IDR)
+    starting_units(payload).any(|(unit, _)| unit == SPS || unit == IDR)
 }
 
 /// Does a sequence parameter set begin in this packet?
 pub fn has_parameter_sets(payload: &[u8]) -> bool {
-    starting_units(payload).any(|unit| unit == SPS)
+    starting_units(payload).any(|(unit, _)| unit == SPS)
 }
 
-/// The types of the NAL units that begin in a payload. Of a malformed aggregate those before the error.
+/// Width and height in pixels that the packet's first SPS announces, cropping taken off.
+///
+/// Nothing where no SPS is: an IDR picture's own packets don't say its size.
+pub fn key_frame_size(payload: &[u8]) -> Option<(u16, u16)> {
+    starting_units(payload)
+        .find(|(unit, _)| *unit == SPS)
+        .and_then(|(_, body)| sps::size(body))
+}
+
+/// The NAL units that begin in a payload: type, and what of each is in it after its first byte. Of a malformed
+/// aggregate those before the error.
 pub fn starting_units(payload: &[u8]) -> Units<'_> {
-    match payload {
-        [first, rest @ ..] if first & 0x1f == STAP_A => Units {
-            one: None,
-            aggregate: rest,
-        },
-        [first, header, ..] if first & 0x1f == FU_A => Units {
-            one: if header & 0x80 != 0 { Some(header & 0x1f) } else { None },
-            aggregate: &[],
-        },
-        [first, ..] if (1..=23).contains(&(first & 0x1f)) => Units {
-            one: Some(first & 0x1f),
-            aggregate: &[],
-        },
-        _ => Units {
-            one: None,
-            aggregate: &[],
-        },
-    }
+    let (one, aggregate) = match payload {
+        [first, rest @ ..] if first & 0x1f == STAP_A => (None, rest),
+        [first, header, body @ ..] if first & 0x1f == FU_A && header & 0x80 != 0 => {
+            (Some((header & 0x1f, body)), &[][..])
+        }
+        [first, body @ ..] if (1..=23).contains(&(first & 0x1f)) => (Some((first & 0x1f, body)), &[][..]),
+        _ => (None, &[][..]),
+    };
+    Units { one, aggregate }
 }
 
 /// See [`starting_units`].
 #[derive(Clone, Debug)]
 pub struct Units<'a> {
-    one: Option<u8>,
+    one: Option<(u8, &'a [u8])>,
     aggregate: &'a [u8], // each unit after its length in two bytes
 }
 
-impl Iterator for Units<'_> {
-    type Item = u8;
+impl<'a> Iterator for Units<'a> {
+    type Item = (u8, &'a [u8]);
 
-    fn next(&mut self) -> Option<u8> {
+    fn next(&mut self) -> Option<Self::Item> {
         if let Some(one) = self.one.take() {
             return Some(one);
         }
@@ -63,7 +66,7 @@ impl Iterator for Units<'_> {
             return None;
         }
         self.aggregate = &rest[len..];
-        Some(rest[0] & 0x1f)
+        Some((rest[0] & 0x1f, &rest[1..len]))
     }
 }
 
@@ -119,6 +122,21 @@ mod tests {
     }
 
     #[test]
+    fn the_size_is_found_alone_and_in_an_aggregate() {
+        // x264, constrained baseline, 640x360.
+        let sps = [
+            0x67, 0x42, 0xc0, 0x16, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x61, 0x00, 0x00, 0x03, 0x00, 0x01,
+        ];
+        assert_eq!(key_frame_size(&sps), Some((640, 360)));
+        let mut aggregate = vec![0x78, 0, 2, 0x06, 0x05, 0, sps.len() as u8];
+        aggregate.extend_from_slice(&sps);
+        aggregate.extend_from_slice(&[0, 2, 0x68, 0xce]);
+        assert_eq!(key_frame_size(&aggregate), Some((640, 360)));
+        assert_eq!(key_frame_size(&[0x65, 0x88]), None);
+        assert_eq!(key_frame_size(&sps[..8]), None);
+    }
+
+    #[test]
     fn no_bytes_make_it_panic() {
         for_each_seed(20_000, |random| {
             let good = [0x78, 0, 2, 0x06, 0x42, 0, 2, 0x65, 0xce, 0, 2, 0x68, 0xce];
@@ -128,6 +146,7 @@ mod tests {
                 random.mutated(&good)
             };
             assert!(starting_units(&bytes).count() <= bytes.len());
+            key_frame_size(&bytes);
         });
     }
 }
