@@ -43,11 +43,19 @@ class Signaling:
     """The handlers that the application mounts."""
 
     def __init__(self, live: Live, visits: Visits, origins: Collection[str]) -> None:
-        """`origins`: of the pages that may connect, such as `https://video.example.org`; our own host always may."""
+        """`origins`: addresses of the pages that may connect, such as `https://video.example.org`; our own host may."""
         self._live = live
         self._visits = visits
-        self._origins = frozenset(origins)
+        self._origins = frozenset("{0.scheme}://{0.netloc}".format(urlsplit(origin)) for origin in origins)
         self._strangers = 0
+
+    def mount(self, app: web.Application) -> None:
+        """Adds the routes, and has every client told to come back before the server waits for its handlers."""
+        app.add_routes(self.routes())
+        app.on_shutdown.append(self._going_away)
+
+    async def _going_away(self, app: web.Application) -> None:
+        self._live.send_away()
 
     def routes(self) -> list[web.RouteDef]:
         """GET /v1/ws and GET /asyncapi.json."""

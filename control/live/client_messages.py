@@ -122,7 +122,8 @@ class Stats(BaseModel):
 
     @model_validator(mode="after")
     def _bounded(self) -> Stats:
-        if len(json.dumps(self.model_extra, default=str)) > STATS_LIMIT:
+        # NaN is no JSON, but the reader lets it through where no type forbids it; dumps raises a ValueError then.
+        if len(json.dumps(self.model_extra, allow_nan=False)) > STATS_LIMIT:
             raise ValueError(f"stats are longer than {STATS_LIMIT} characters")
         return self
 

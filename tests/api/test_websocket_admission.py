@@ -70,7 +70,7 @@ async def test_offer_answer_and_slots_before_the_list_that_names_a_newcomer(hous
         if said["type"] == "participants" and room.ids["Pat"] in str(said)
     )  # fmt: skip
     slots = [at for at, said in enumerate(host.heard) if said["type"] == "slots"]
-    assert slots and slots[0] < first_naming
+    assert slots[0] < first_naming
     assert host.heard[slots[0]]["slots"] == [
         {"mid": "3", "participant": room.ids["Pat"], "source": "camera", "paused": False}
     ]
@@ -203,7 +203,7 @@ async def test_a_lost_websocket_finds_its_peer_kept_and_whole_lists(house: House
     await page.hears("admitted")
     await page.say("offer", id=1, sdp="v=0", restart=False)
     await page.hears("answer")
-    page.socket._response.connection.transport.abort()  # the network, not the page, ends it
+    page.cut()
     again = await house.hello(token)
     assert (await again.hears("welcome"))["media"] == "kept"
     await again.hears("admitted")

@@ -1,9 +1,10 @@
-"""A house for websocket tests: real database, real rules, real server and sockets; media is a node's bookkeeping only."""
+"""A house for websocket tests: real database, rules, server and sockets; of media only a node's bookkeeping."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,9 @@ from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from aiohttp.test_utils import TestServer
+from jsonschema import Draft202012Validator
+from vardrum.control.api.problems import response
+from vardrum.control.live.asyncapi import document
 from vardrum.control.live.live import Live
 from vardrum.control.signaling import Signaling
 from vardrum.control.store.models import Tenant
@@ -27,6 +31,19 @@ from vardrum.sfu.types import Device, Offer, OfferRefused, Person, SlotView, Sou
 PORTAL = Actor("u1", "Ward 7")
 ORIGIN = "https://video.example.org"
 Message = dict[str, Any]
+
+
+def _validators() -> dict[str, Draft202012Validator]:
+    described = document()["components"]
+    return {
+        key.removeprefix("server_"): Draft202012Validator({**message["payload"], "components": described})
+        for key, message in described["messages"].items()
+        if key.startswith("server_")
+    }
+
+
+# Whatever the server says in these tests must be as asyncapi.json says.
+DESCRIBED = _validators()
 
 
 class Desk:
@@ -67,9 +84,7 @@ class Desk:
             other
             for other in people.values()
             if other is not me
-            and (
-                (me.state == other.state == "admitted") or me.with_host == other.id or other.with_host == me.id
-            )
+            and ((me.state == other.state == "admitted") or me.with_host == other.id or other.with_host == me.id)
         ]
         return [SlotView(str(3 + at), other.id, "camera") for at, other in enumerate(seen)]
 
@@ -110,16 +125,19 @@ class Desk:
 class Page:
     """One client: everything it was told, in order, and ways to wait for more."""
 
-    def __init__(self, socket: ClientWebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(self, websocket: ClientWebSocketResponse) -> None:
+        self.socket = websocket
         self.heard: list[Message] = []
+        self.undescribed: list[str] = []
         self._changed = asyncio.Event()
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     async def _read(self) -> None:
         async for message in self.socket:
             if message.type is WSMsgType.TEXT:
-                self.heard.append(json.loads(message.data))
+                said = json.loads(message.data)
+                self.heard.append(said)
+                self.undescribed += [error.message for error in DESCRIBED[said["type"]].iter_errors(said)]
                 self._changed.set()
         self._changed.set()
 
@@ -174,6 +192,10 @@ class Page:
         await self.hears("pong", id="settled")
         return self.heard
 
+    def cut(self) -> None:
+        """The network ends the websocket, not the page: no close frame."""
+        self.socket.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     async def close(self) -> None:
         await self.socket.close()
         await self._reader
@@ -199,15 +221,17 @@ class House:
         await self.live.start()
         self._stack.push_async_callback(self.live.stop)
         app = web.Application(middlewares=[problems])
-        app.add_routes(Signaling(self.live, self.visits, [ORIGIN]).routes())
+        Signaling(self.live, self.visits, [ORIGIN]).mount(app)
         self.server = TestServer(app)
         await self.server.start_server()
         self._stack.push_async_callback(self.server.close)
         self.client = await self._stack.enter_async_context(ClientSession())
+        self.pages: list[Page] = []
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+        assert [error for page in self.pages for error in page.undescribed] == []
 
     async def room(self, *people: tuple[str, Role], **fields: Any) -> Room:
         """A room that is open, with these people invited; caregivers are hosts, and nobody has to show a document."""
@@ -227,7 +251,8 @@ class House:
     async def open(self, **options: Any) -> Page:
         """A websocket that has not said anything."""
         address = self.server.make_url("/v1/ws")
-        return Page(await self.client.ws_connect(address, **{"compress": 15, "max_msg_size": 0, **options}))
+        self.pages.append(Page(await self.client.ws_connect(address, **{"compress": 15, "max_msg_size": 0, **options})))
+        return self.pages[-1]
 
     async def hello(self, token: str, last_chat: int | None = None, **options: Any) -> Page:
         page = await self.open(**options)
@@ -278,7 +303,7 @@ class Room:
 @web.middleware
 async def problems(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
     try:
-        response: web.StreamResponse = await handler(request)
-        return response
+        answer: web.StreamResponse = await handler(request)
+        return answer
     except Refused as refused:
-        return web.json_response({"title": refused.title}, status=refused.status)
+        return response(refused, ORIGIN)
