@@ -1,0 +1,137 @@
+// Where one is before and after the visit: waiting, held, not let in, over; each with a sentence and a next step.
+
+import { el, show, setText } from "./dom.js";
+import { bind, clock, waited } from "./i18n.js";
+import { icon } from "./icons.js";
+import { Preview } from "./preview.js";
+import { button, card } from "./shell.js";
+
+/** Waiting, held or connecting: nothing to do but to stay. */
+export class Waiting {
+  element;
+  #visit;
+  #preview;
+  #title;
+  #lines;
+  #since;
+  #letters;
+  #timer;
+  #onState = () => this.#update();
+  #onLines = () => this.#write();
+  #onNetwork = () => this.#update();
+
+  constructor(visit, devices) {
+    this.#visit = visit;
+    this.#preview = new Preview(devices, { compact: true });
+    this.#title = el("h1", {});
+    this.#lines = [el("p", { class: "lead" }), el("p", {})];
+    this.#since = el("p", { class: "since" });
+    this.#letters = el("div", { class: "letters", "aria-live": "polite", testid: "messages-from-staff" });
+    this.element = el(
+      "section",
+      { class: "waiting", testid: "waiting" },
+      el(
+        "div",
+        { class: "card say calm" },
+        el("div", { class: "breath", "aria-hidden": "true" }, el("span"), el("span"), icon("clock")),
+        el("div", { "aria-live": "polite" }, this.#title, this.#lines),
+        this.#since,
+        this.#letters,
+        el(
+          "div",
+          { class: "actions" },
+          button("help.phone", {
+            kind: "secondary", symbol: "phone", testid: "ask-phone", click: (event) => this.#phone(event),
+          }),
+          button("bar.leave", { kind: "quiet", testid: "leave", click: () => visit.leave() }),
+        ),
+      ),
+      this.#preview.element,
+    );
+    visit.addEventListener("state", this.#onState);
+    visit.addEventListener("network", this.#onNetwork);
+    visit.chat.addEventListener("lines", this.#onLines);
+    this.#timer = setInterval(() => this.#tick(), 10000);
+    this.#update();
+    this.#write();
+  }
+
+  #update() {
+    const { state, detail, online } = this.#visit;
+    this.element.dataset.state = state;
+    const key = online || state === "connecting" ? state : "offline";
+    const words = {
+      connecting: ["wait.connecting", "wait.connecting-1", ""],
+      offline: ["wait.offline", "wait.offline-1", "wait.offline-2"],
+      held: ["wait.held", "wait.held-1", "wait.stay"],
+      waiting: ["wait.title", detail.staff_present ? "wait.staff-here" : "wait.staff-away", "wait.stay"],
+    }[key] ?? ["wait.connecting", "wait.connecting-1", ""];
+    bind(this.#title, words[0]);
+    bind(this.#lines[0], words[1]);
+    bind(this.#lines[1], words[2] || "nothing");
+    this.#tick();
+  }
+
+  #tick() {
+    const { state, detail, room } = this.#visit;
+    show(this.#since, state === "waiting" && Boolean(detail.since));
+    if (!detail.since) return;
+    const time = clock(detail.since, room?.time_zone);
+    bind(this.#since, "wait.since", { time, waited: waited(detail.since) });
+  }
+
+  #write() {
+    const letters = this.#visit.chat.lines.filter((line) => !line.mine);
+    show(this.#letters, letters.length > 0);
+    this.#letters.replaceChildren(
+      ...letters.map((line) => {
+        const text = el("p");
+        setText(text, line.text);
+        return el("div", { class: "letter" }, el("strong", { t: "wait.letter" }), text);
+      }),
+    );
+  }
+
+  #phone(event) {
+    const sent = this.#visit.say({ type: "help", kind: "phone" });
+    if (!sent) return;
+    event.currentTarget.disabled = true;
+    bind(event.currentTarget.querySelector("span"), "help.phone-sent");
+  }
+
+  close() {
+    clearInterval(this.#timer);
+    this.#preview.close();
+    this.#visit.removeEventListener("state", this.#onState);
+    this.#visit.removeEventListener("network", this.#onNetwork);
+    this.#visit.chat.removeEventListener("lines", this.#onLines);
+  }
+}
+
+const OUTCOMES = {
+  denied: { symbol: "info", tone: "warn", again: false },
+  removed: { symbol: "info", tone: "warn", again: false },
+  ended: { symbol: "check", tone: "good", again: false },
+  left: { symbol: "check", tone: "good", again: true },
+  elsewhere: { symbol: "info", tone: "calm", again: true },
+  replaced: { symbol: "info", tone: "calm", again: false },
+  refused: { symbol: "info", tone: "warn", again: true },
+};
+
+/** How it went out. @param again () => void: comes back */
+export function outcome(visit, again) {
+  const { symbol, tone, again: mayReturn } = OUTCOMES[visit.state];
+  const lines = [`out.${visit.state}-1`];
+  const phone = visit.room?.care_unit?.phone;
+  if (phone && tone === "warn") lines.push(["out.phone", { phone }]);
+  const actions = mayReturn
+    ? [button(`out.${visit.state}-again`, { kind: "primary", testid: "return", click: again })]
+    : [];
+  if (visit.state === "denied") {
+    actions.push(button("bar.leave", { kind: "secondary", testid: "leave", click: () => visit.leave() }));
+  }
+  const said = card({ symbol, tone, title: `out.${visit.state}`, lines, actions, testid: `state-${visit.state}` });
+  const reason = visit.detail.reason;
+  if (reason) said.querySelector("p").after(el("blockquote", {}, reason));
+  return said;
+}

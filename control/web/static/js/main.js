@@ -1,0 +1,169 @@
+// The page begins here: the link becomes a session, and the session a visit.
+
+import { Check } from "./check.js";
+import { Devices } from "./devices.js";
+import { el } from "./dom.js";
+import { expose } from "./hook.js";
+import { bind, dayAndClock, onLanguage, suggest, t } from "./i18n.js";
+import { outcome, Waiting } from "./lobby.js";
+import { patientRoom } from "./patient.js";
+import { Doorway, readAddress } from "./session.js";
+import { button, card, Shell } from "./shell.js";
+import { Slots } from "./slots.js";
+import { staffRoom } from "./staff.js";
+import { Visit } from "./visit.js";
+
+const AGAIN = 2000;
+// Refusals of what a person did by hand are told; the rest mends itself.
+const TOLD = new Set(["identify", "admit", "hold", "deny", "remove", "mute", "identity", "lock", "unlock", "end", "sharing", "help"]);
+const ROOM = ["identifying", "admitted"];
+
+const page = document.getElementById("page");
+const notices = document.getElementById("notices");
+const shell = new Shell();
+const devices = new Devices();
+
+let screen = "opening";
+let view = null; // what is on the page and wants to be closed
+let visit = null;
+let slots = new Slots(document.getElementById("sounds"));
+let room = null; // the visit's own screen, kept while one is on hold
+
+expose(() => ({ screen, visit, slots, stage: room?.stage ?? null }));
+onLanguage(title);
+
+function title() {
+  const unit = visit?.room?.care_unit?.name;
+  document.title = unit ? `${t("page.title")} – ${unit}` : t("page.title");
+}
+
+/** Puts a screen on the page; in the quiet shell, or (a Room) all over it. */
+function put(next, element, inShell = true) {
+  if (view && view !== next) view.close?.();
+  view = next;
+  document.body.classList.toggle("dark", !inShell);
+  if (inShell) {
+    shell.put(element);
+    if (!shell.element.isConnected) page.replaceChildren(shell.element);
+  } else if (!element.isConnected) page.replaceChildren(element);
+}
+
+function say(options) {
+  put(null, card(options));
+}
+
+async function start() {
+  title();
+  say({ symbol: "clock", title: "open.title", lines: ["open.text"], testid: "opening" });
+  if (!isSecureContext) return problem("insecure");
+  const doorway = new Doorway(await readAddress());
+  if (!doorway.possible) return problem("no-link");
+  await open(doorway);
+}
+
+async function open(doorway) {
+  let session;
+  try {
+    session = await doorway.open();
+  } catch (refusal) {
+    return refused(doorway, refusal);
+  }
+  arrive(doorway, session);
+}
+
+function refused(doorway, refusal) {
+  const again = () => void open(doorway);
+  const { name, status, problem: document } = refusal;
+  if (status === 0 || status >= 500 || status === 429) {
+    problem("unreachable");
+    setTimeout(again, Math.max(AGAIN, 1000 * Number(document.retry_after ?? 0)));
+    return;
+  }
+  if (name === "not-open-yet") {
+    const opens = document.opens_at ?? document.extra?.opens_at;
+    problem("not-open", { time: opens ? dayAndClock(opens, document.time_zone) : "" }, again);
+    const wait = opens ? Date.parse(opens) - Date.now() : 0;
+    // Looks again when it opens, with some seconds' spread; a far day needs no timer at all.
+    if (wait < 12 * 3600 * 1000) setTimeout(again, Math.max(15000, wait + Math.random() * 3000));
+    return;
+  }
+  if (status === 410) return problem(name === "session-replaced" ? "replaced" : "over");
+  if (name === "room-locked") return problem("locked", {}, again);
+  if (name === "no-link") return problem("no-link");
+  problem("link", {}, again);
+}
+
+function problem(name, params = {}, again = null) {
+  screen = "problem";
+  say({
+    symbol: name === "not-open" || name === "unreachable" ? "clock" : "info",
+    tone: name === "not-open" || name === "unreachable" ? "calm" : "warn",
+    title: `problem.${name}`,
+    lines: [[`problem.${name}-1`, params], `problem.${name}-2`],
+    actions: again ? [button("again", { kind: "primary", testid: "again", click: again })] : [],
+    testid: `problem-${name}`,
+  });
+}
+
+function arrive(doorway, session) {
+  const about = session.about ?? null; // {care_unit, title, language, display_name}, where the server tells it
+  if (about?.language) suggest(about.language);
+  shell.about(about);
+  slots.attach(null);
+  slots = new Slots(document.getElementById("sounds"));
+  room = null;
+  visit = new Visit({ doorway, session, devices, slots });
+  visit.room = about;
+  title();
+  visit.addEventListener("state", () => showVisit(doorway));
+  visit.addEventListener("welcome", () => {
+    shell.about(visit.room);
+    title();
+  });
+  visit.addEventListener("notice", ({ detail }) => notice(detail.key, detail.params));
+  visit.addEventListener("refusal", ({ detail }) => {
+    if (visit.chat.refused(detail.re)) return notice("refusal.chat");
+    if (!TOLD.has(detail.re)) return;
+    const key = `refusal.${detail.code}`;
+    if (detail.code !== "identity-not-met") notice(t(key) === key ? "refusal.other" : key);
+  });
+  const join = () => {
+    visit.muted = { microphone: !devices.wanted.microphone, camera: !devices.wanted.camera };
+    visit.join();
+  };
+  if (doorway.joined) {
+    void devices.start();
+    return join();
+  }
+  screen = "check";
+  const check = new Check({ room: about, name: about?.display_name ?? "" }, devices, join);
+  put(check, check.element);
+}
+
+function showVisit(doorway) {
+  screen = "visit";
+  const { state } = visit;
+  if (ROOM.includes(state)) {
+    const make = visit.host ? staffRoom : patientRoom;
+    room ??= make({ visit, slots, devices });
+    if (view !== room) put(room, room.element, false);
+    room.shown();
+  } else if (["connecting", "waiting", "held"].includes(state)) {
+    if (view instanceof Waiting) return;
+    void devices.start();
+    const waiting = new Waiting(visit, devices);
+    put(waiting, waiting.element);
+  } else {
+    put(null, outcome(visit, () => void open(doorway)));
+  }
+}
+
+/** Something to tell once, for some seconds. */
+function notice(key, params = {}) {
+  const text = el("p", { class: "notice", testid: "notice" });
+  bind(text, key, params);
+  notices.append(text);
+  setTimeout(() => text.remove(), 7000);
+}
+
+void start();

@@ -1,0 +1,113 @@
+// A lost network, by the contract's rules: when nothing has come in for 1.5 s, on `online` and on waking, ask whether
+// the server is there; on whichever websocket answers, restart ICE; where ICE has failed, make a new connection.
+//
+// This module only decides; Visit does what it says.
+
+const SILENCE = 1500;
+const FIRST_SILENCE = 4000; // a handshake that lost a flight needs a second or three
+const LOOK_EVERY = 500;
+const BETWEEN_OFFERS = 1000;
+const UNANSWERED = 15000; // the websocket answers pings and yet not this: something is broken at the other end
+const ASLEEP = 5000; // a timer of half a second that comes this late was asleep
+
+export class Recovery {
+  #does;
+  #timer = 0;
+  #received = new Map(); // candidate pair -> packets received
+  #inboundAt = 0;
+  #lookedAt = 0;
+  #offeredAt = -Infinity;
+  #askedAt = null; // an event wants a restart, on an answer that is newer than this
+  #peer = null;
+  #flowed = false;
+
+  /**
+   * @param does {socket: Socket, call: () => Call|null, mayOffer: () => boolean, restart: () => void,
+   *   renew: () => void, silent: (silent: boolean) => void}
+   */
+  constructor(does) {
+    this.#does = does;
+    addEventListener("online", () => this.#event());
+    document.addEventListener("resume", () => this.#event()); // a frozen page (Page Lifecycle)
+    addEventListener("pageshow", (event) => event.persisted && this.#event());
+  }
+
+  start() {
+    if (this.#timer) return;
+    this.#lookedAt = performance.now();
+    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY);
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#timer = 0;
+    this.#askedAt = null;
+  }
+
+  /** The last offer went out now; the next one comes a second later at the earliest. */
+  offered() {
+    this.#offeredAt = performance.now();
+  }
+
+  #event() {
+    if (!this.#timer) return;
+    this.#askedAt = performance.now();
+    this.#does.socket.hurry();
+  }
+
+  async #look() {
+    const now = performance.now();
+    if (now - this.#lookedAt > ASLEEP) this.#event();
+    this.#lookedAt = now;
+    const call = this.#does.call();
+    if (call?.peerConnection !== this.#peer) this.#begin(call, now);
+    if (!call) {
+      this.#askedAt = null;
+      return;
+    }
+    if (await this.#inbound(call)) {
+      this.#inboundAt = performance.now();
+      this.#flowed = true;
+    }
+    if (call !== this.#does.call()) return;
+    this.#judge(call, performance.now());
+  }
+
+  #begin(call, now) {
+    this.#peer = call?.peerConnection ?? null;
+    this.#received.clear();
+    this.#inboundAt = now;
+    this.#flowed = false;
+  }
+
+  // Whether a packet came on any candidate pair since last time.
+  async #inbound(call) {
+    if (call.failed) return false;
+    const report = await call.peerConnection.getStats().catch(() => null);
+    let more = false;
+    for (const stats of report?.values() ?? []) {
+      if (stats.type !== "candidate-pair") continue;
+      const count = stats.packetsReceived ?? stats.bytesReceived ?? 0;
+      if (count > (this.#received.get(stats.id) ?? 0)) more = true;
+      this.#received.set(stats.id, count);
+    }
+    return more;
+  }
+
+  #judge(call, now) {
+    const { socket } = this.#does;
+    if (call.pending && now - call.pending.at > UNANSWERED && socket.up) return this.#does.renew();
+    const silent = now - this.#inboundAt > (this.#flowed ? SILENCE : FIRST_SILENCE);
+    this.#does.silent(silent && this.#flowed);
+    const wanted = call.failed || silent || this.#askedAt !== null;
+    if (!wanted) return;
+    // Nothing is offered to a server that hasn't answered since the trouble began.
+    const since = this.#askedAt ?? this.#inboundAt;
+    const answered = socket.up && socket.answeredAt > Math.max(since, now - 2500);
+    if (!answered) return socket.probe();
+    if (call.pending || !this.#does.mayOffer() || now - this.#offeredAt < BETWEEN_OFFERS) return;
+    this.#askedAt = null;
+    if (call.failed || !call.answered) this.#does.renew();
+    else this.#does.restart();
+  }
+}

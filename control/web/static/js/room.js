@@ -1,0 +1,250 @@
+// The visit itself: stage, the bar of buttons, and a panel beside it. patient.js and staff.js say what else there is.
+
+import { el, setText, show } from "./dom.js";
+import { openDialog } from "./dialog.js";
+import { bind, bindAttribute } from "./i18n.js";
+import { icon, setIcon } from "./icons.js";
+import { deviceChoices } from "./preview.js";
+import { button, languageButton, mark } from "./shell.js";
+import { Stage } from "./stage.js";
+import { Writing } from "./writing.js";
+
+export class Room {
+  element;
+  stage;
+  visit;
+  #slots;
+  #devices;
+  #panels = new Map(); // name -> {element, title, button, shown}
+  #open = null;
+  #side;
+  #sideTitle;
+  #sideBody;
+  #bar;
+  #more;
+  #banner;
+  #unit;
+  #buttons = {};
+
+  /** @param parts {visit, slots, devices, leave: () => void} */
+  constructor({ visit, slots, devices, leave }) {
+    this.visit = visit;
+    this.#slots = slots;
+    this.#devices = devices;
+    this.stage = new Stage({ visit, slots, devices });
+    this.#unit = el("span", { class: "unit", testid: "care-unit" });
+    this.#banner = el("div", { class: "banners", "aria-live": "polite" });
+    this.#bar = el("div", { class: "bar-main" });
+    this.#more = el("div", { class: "menu", id: "more-menu", popover: "auto", testid: "more-menu" });
+    this.#sideTitle = el("h2", { id: "side-title" });
+    this.#sideBody = el("div", { class: "side-body" });
+    const close = el(
+      "button",
+      { class: "round small", type: "button", label: "close", testid: "close-panel", on: { click: () => this.open(null) } },
+      icon("close"),
+    );
+    this.#side = el(
+      "aside",
+      { class: "side", hidden: true, "aria-labelledby": "side-title" },
+      el("header", {}, this.#sideTitle, close),
+      this.#sideBody,
+    );
+    this.element = el(
+      "div",
+      { class: "room", testid: "room" },
+      el("header", { class: "room-header" }, mark(), this.#unit, languageButton()),
+      el("main", { class: "room-main" }, this.stage.element, this.#banner),
+      this.#side,
+      el("footer", { class: "bar", role: "toolbar", label: "bar.label" }, this.#bar, this.#more),
+    );
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#open && !event.defaultPrevented) this.open(null);
+    });
+    this.#controls(leave);
+    for (const type of ["people", "network", "state", "welcome"]) visit.addEventListener(type, () => this.update());
+    devices.addEventListener("change", () => this.update());
+    slots.addEventListener("blocked", () => this.update());
+    visit.chat.addEventListener("lines", () => this.update());
+  }
+
+  #controls(leave) {
+    const { visit } = this;
+    const writing = new Writing(visit);
+    this.#buttons = {
+      microphone: this.control("mic", "short.microphone", "mute", () => {
+        void visit.turn("microphone", this.#off("microphone"));
+      }),
+      camera: this.control("camera", "short.camera", "camera", () => {
+        void visit.turn("camera", this.#off("camera"));
+      }),
+      screen: this.control("screen", "short.screen", "screen", () => {
+        if (visit.sharing) visit.unshare();
+        else void visit.share();
+      }, "wide"),
+      hand: this.control("hand", "short.hand", "hand", () => visit.raiseHand(!visit.hand), "wide"),
+    };
+    this.panel("chat", { symbol: "chat", title: "chat.title", element: writing.element, shown: (open) => writing.shown(open) });
+    const more = this.control("more", "bar.more", "more", () => undefined);
+    more.setAttribute("popovertarget", "more-menu");
+    this.#more.append(
+      this.#entry("hand", "bar.hand-up", "more-hand", () => visit.raiseHand(!visit.hand), "narrow"),
+      this.#entry("screen", "bar.screen-on", "more-screen", () => {
+        if (visit.sharing) visit.unshare();
+        else void visit.share();
+      }, "narrow"),
+      this.#entry("settings", "bar.devices", "devices", () => this.#settings()),
+    );
+    const out = this.control("leave", "bar.leave", "leave", leave, "danger");
+    this.#bar.append(out);
+    if (!navigator.mediaDevices?.getDisplayMedia) {
+      this.#buttons.screen.remove();
+      this.#more.querySelector("[data-testid=more-screen]").remove();
+    }
+  }
+
+  /** A round button in the bar, with words under it where there is room. */
+  control(symbol, text, testid, click, extra = "") {
+    const control = el(
+      "button",
+      { class: `control ${extra}`, type: "button", testid, on: { click } },
+      el("span", { class: "round-face" }, icon(symbol), el("span", { class: "badge", hidden: true })),
+      el("span", { class: "control-text", t: text }),
+    );
+    this.#bar.insertBefore(control, this.#bar.querySelector(".control.danger"));
+    return control;
+  }
+
+  #entry(symbol, text, testid, click, extra = "") {
+    return el(
+      "button",
+      {
+        class: `entry ${extra}`, type: "button", testid,
+        on: {
+          click: () => {
+            this.#more.hidePopover?.();
+            click();
+          },
+        },
+      },
+      icon(symbol),
+      el("span", { t: text }),
+    );
+  }
+
+  /** One more thing under "more". */
+  entry(symbol, text, testid, click) {
+    const entry = this.#entry(symbol, text, testid, click);
+    this.#more.append(entry);
+    return entry;
+  }
+
+  /** A panel beside the stage, with its button in the bar. @param shown (open) => void */
+  panel(name, { symbol, title, element, shown }) {
+    const toggle = this.control(symbol, title, `panel-${name}`, () => this.open(this.#open === name ? null : name));
+    toggle.setAttribute("aria-expanded", "false");
+    this.#panels.set(name, { element, title, toggle, shown });
+  }
+
+  /** Opens one panel, or none. */
+  open(name) {
+    if (this.#open === name) return;
+    const former = this.#panels.get(this.#open);
+    former?.shown?.(false);
+    former?.toggle.setAttribute("aria-expanded", "false");
+    this.#open = name;
+    const panel = this.#panels.get(name);
+    show(this.#side, Boolean(panel));
+    this.element.classList.toggle("with-side", Boolean(panel));
+    if (!panel) return former?.toggle.focus();
+    bind(this.#sideTitle, panel.title);
+    this.#sideBody.replaceChildren(panel.element);
+    panel.toggle.setAttribute("aria-expanded", "true");
+    panel.shown?.(true);
+  }
+
+  get opened() {
+    return this.#open;
+  }
+
+  /** A number at a panel's button; 0 takes it away. */
+  badge(name, count) {
+    const badge = this.#panels.get(name).toggle.querySelector(".badge");
+    show(badge, count > 0);
+    setText(badge, count > 99 ? "99+" : String(count));
+  }
+
+  // Off by one's own wish, by a host, or for want of a device.
+  #off(source) {
+    return this.visit.muted[source] || !this.#devices.tracks[source];
+  }
+
+  update() {
+    const { visit } = this;
+    setText(this.#unit, visit.room?.care_unit?.name ?? "");
+    for (const [source, symbol] of [["microphone", "mic"], ["camera", "camera"]]) {
+      const off = this.#off(source);
+      this.#toggle(this.#buttons[source], !off, off ? `${symbol}-off` : symbol, `bar.${source}-${off ? "on" : "off"}`);
+    }
+    this.#toggle(this.#buttons.screen, Boolean(visit.sharing), "screen", visit.sharing ? "bar.screen-off" : "bar.screen-on");
+    this.#toggle(this.#buttons.hand, visit.hand, "hand", visit.hand ? "bar.hand-down" : "bar.hand-up");
+    for (const [name, on] of [["hand", visit.hand], ["screen", Boolean(visit.sharing)]]) {
+      const entry = this.#more.querySelector(`[data-testid=more-${name}] span`);
+      if (entry) bind(entry, `bar.${name}-${name === "hand" ? (on ? "down" : "up") : on ? "off" : "on"}`);
+    }
+    this.badge("chat", visit.chat.unread);
+    this.element.dataset.state = visit.state;
+    this.#banners();
+  }
+
+  /** It is on the page (again): browsers stop pictures that were taken off it. */
+  shown() {
+    this.stage.play();
+    this.update();
+  }
+
+  // The name says what a press does, so that it needs no pressed state beside it; `data-on` is what is so now.
+  #toggle(control, on, symbol, text) {
+    control.dataset.on = String(on);
+    setIcon(control.querySelector("svg"), symbol);
+    bindAttribute(control, "aria-label", text);
+    bindAttribute(control, "title", text);
+  }
+
+  #banners() {
+    const { visit } = this;
+    const wanted = [];
+    if (!visit.online || visit.silent) wanted.push("lost");
+    if (this.#slots.blocked) wanted.push("blocked");
+    if (visit.state === "identifying") wanted.push("identifying");
+    for (const source of ["microphone", "camera"]) {
+      if (this.#devices.wanted[source] && this.#devices.problems[source] && !visit.muted[source]) wanted.push(source);
+    }
+    for (const child of [...this.#banner.children]) {
+      if (!wanted.includes(child.dataset.banner)) child.remove();
+    }
+    for (const name of wanted) {
+      if (!this.#banner.querySelector(`[data-banner=${name}]`)) this.#banner.append(this.#makeBanner(name));
+    }
+  }
+
+  #makeBanner(name) {
+    const make = (symbol, text, ...more) => {
+      return el("div", { class: `banner ${name}`, "data-banner": name, testid: `banner-${name}` }, icon(symbol), el("p", { t: text }), more);
+    };
+    if (name === "lost") return make("network", "banner.lost");
+    if (name === "identifying") return make("id", "banner.identifying");
+    if (name === "blocked") {
+      return make("sound", "banner.blocked", button("banner.unblock", {
+        kind: "primary", testid: "unblock", click: () => void this.#slots.unblock(),
+      }));
+    }
+    return make("info", `banner.no-${name}`, button("check.again", {
+      kind: "secondary", testid: `try-${name}`, click: () => void this.#devices.start(),
+    }));
+  }
+
+  #settings() {
+    openDialog({ title: "bar.devices", testid: "devices", body: [deviceChoices(this.#devices)] });
+  }
+
+}

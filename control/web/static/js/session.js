@@ -1,0 +1,141 @@
+// A person's session: the link's secret for a token, and the secret with which this browser comes back.
+//
+// The invite stands in the URL's fragment, which browsers never send. It goes to POST /v1/sessions and nowhere else, and
+// leaves the address bar as soon as it has been accepted. What stays is a resume secret in this browser's storage, under
+// a hash of the invite: another link in the same browser is another person.
+
+const STORE = "vardrum:session:";
+
+/** A refused call. `name` is the last part of the problem's type, such as "not-open-yet"; `status` 0: no answer. */
+export class Refusal extends Error {
+  constructor(status, problem = {}) {
+    super(problem.detail || problem.title || `HTTP ${status}`);
+    this.status = status;
+    this.problem = problem;
+    this.name = String(problem.type ?? "").split("/").pop() || (status ? `http-${status}` : "unreachable");
+  }
+}
+
+/** Calls the server; answers the JSON body, or throws Refusal. */
+export async function call(method, path, { body, token, timeout = 15000, signal } = {}) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: {
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(token ? { Authorization: `Bearer ${token}` } : {}),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "omit",
+      cache: "no-store",
+      referrerPolicy: "no-referrer",
+      signal: signal ?? AbortSignal.timeout(timeout),
+    });
+  } catch {
+    throw new Refusal(0);
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refusal(response.status, answer);
+  return answer;
+}
+
+/**
+ * What the address says: which tenant, and with which link. `key` names this person in the browser's storage; it comes
+ * from the history entry when the secret has already left the address bar.
+ */
+export async function readAddress() {
+  const tenant = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+  const fragment = location.hash.slice(1);
+  if (fragment.startsWith("embed_token=")) return { tenant, key: null, embedToken: fragment.slice(12) };
+  if (fragment) return { tenant, key: await nameOf(tenant, fragment), invite: fragment };
+  return { tenant, key: history.state?.vardrum ?? sessionStorage.getItem(STORE + tenant) };
+}
+
+async function nameOf(tenant, secret) {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${tenant}\n${secret}`));
+  return [...new Uint8Array(digest).slice(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** One person's sessions in this browser. */
+export class Doorway {
+  #address;
+  #kept; // where storage is forbidden, this page remembers by itself
+
+  /** @param address what readAddress() gave */
+  constructor(address) {
+    this.#address = address;
+    this.#kept = this.#read();
+  }
+
+  /** Whether this browser has pressed "join" before and not left since: then it goes straight back in. */
+  get joined() {
+    return this.#kept.joined === true;
+  }
+
+  set joined(joined) {
+    this.#write({ ...this.#kept, joined });
+  }
+
+  /** Whether there is anything to come in with. */
+  get possible() {
+    return Boolean(this.#kept.resume || this.#address.invite || this.#address.embedToken);
+  }
+
+  /**
+   * A session: {id, token, resume, websocket_url, room, participant, expires_at}. With the resume secret where there is
+   * one; where that isn't accepted any more, with the link. Throws Refusal.
+   */
+  async open() {
+    if (this.#kept.resume) {
+      try {
+        return this.#accepted(await call("POST", "/v1/sessions", { body: { resume: this.#kept.resume } }));
+      } catch (refusal) {
+        const forgotten = [401, 403, 404, 422].includes(refusal.status);
+        if (!forgotten || !(this.#address.invite || this.#address.embedToken)) throw refusal;
+        this.#write({});
+      }
+    }
+    const { invite, embedToken } = this.#address;
+    const body = embedToken ? { embed_token: embedToken } : { invite };
+    if (!embedToken && !invite) throw new Refusal(404, { type: "/no-link" });
+    const session = await call("POST", "/v1/sessions", { body });
+    this.#address.embedToken = undefined; // it works once
+    return this.#accepted(session);
+  }
+
+  #accepted(session) {
+    this.#address.key ??= `p-${session.id}`;
+    this.#write({ ...this.#kept, resume: session.resume });
+    history.replaceState({ ...history.state, vardrum: this.#address.key }, "", location.pathname);
+    return session;
+  }
+
+  /** Forgets this person: the visit is over. */
+  forget() {
+    this.#write({});
+  }
+
+  #name() {
+    return `${STORE}${this.#address.tenant}:${this.#address.key}`;
+  }
+
+  #read() {
+    try {
+      return (this.#address.key && JSON.parse(localStorage.getItem(this.#name()))) || {};
+    } catch {
+      return {};
+    }
+  }
+
+  #write(kept) {
+    this.#kept = kept;
+    try {
+      if (kept.resume || kept.joined) localStorage.setItem(this.#name(), JSON.stringify(kept));
+      else localStorage.removeItem(this.#name());
+      sessionStorage.setItem(STORE + this.#address.tenant, this.#address.key);
+    } catch {
+      // Private windows may refuse: a reload then needs the link again.
+    }
+  }
+}

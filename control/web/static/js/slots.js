@@ -1,0 +1,236 @@
+// Which slot shows whom. The server's `slots` list is the only truth; a slot that changes hands is blank until the first
+// frame of the one it is named after, so that no face ever stands under another's name.
+
+// Where frames don't say when they were received, leftovers of somebody who has gone are played out within this.
+const LEFTOVERS = 1000;
+
+export class Slots extends EventTarget {
+  #list = [];
+  #call = null;
+  #pictures = new Map(); // participant + source -> Picture
+  #history = new Map(); // mid -> {participant, source, freedAt, since}
+  #sounds = new Map(); // mid -> <audio>
+  #off = new Set(); // participants whose camera is off, as `participants` says
+  #telling = false;
+  #room; // where <audio> elements live
+  blocked = false; // the browser wants a tap before it plays sound
+
+  /** @param room element that holds the <audio> elements. Events: "change", "blocked". */
+  constructor(room) {
+    super();
+    this.#room = room;
+  }
+
+  /** The server's list, as it is. */
+  get list() {
+    return this.#list;
+  }
+
+  /** A call begins or (null) ends: its slots have never shown anybody. */
+  attach(call) {
+    this.#call = call;
+    this.#history.clear();
+    this.#list = [];
+    for (const sound of this.#sounds.values()) {
+      sound.srcObject = null;
+      sound.remove();
+    }
+    this.#sounds.clear();
+    this.#place();
+  }
+
+  /** A `slots` message. */
+  update(list) {
+    const now = performance.now();
+    const mids = new Set(list.map((slot) => slot.mid));
+    for (const [mid, past] of this.#history) if (!mids.has(mid) && past.freedAt === null) past.freedAt = now;
+    for (const slot of list) {
+      const past = this.#history.get(slot.mid);
+      const same = past && past.freedAt === null && past.participant === slot.participant
+        && past.source === slot.source;
+      if (same) continue;
+      this.#history.set(slot.mid, {
+        participant: slot.participant,
+        source: slot.source,
+        // Nobody's leftovers can be in a slot that nobody had; in others only frames received from now on count.
+        since: past ? now : -Infinity,
+        leftUntil: past ? now + LEFTOVERS : -Infinity,
+        freedAt: null,
+      });
+    }
+    this.#list = list;
+    this.#place();
+  }
+
+  /** Whose camera is off: their tile stays blank until the first frame after it is on again. */
+  cameraOff(participants) {
+    this.#off = new Set(participants);
+    this.#place();
+  }
+
+  /** What a tile shows: a Picture, made at the first call and kept until forgotten. */
+  picture(participant, source) {
+    const key = `${source} ${participant}`;
+    let picture = this.#pictures.get(key);
+    if (!picture) {
+      picture = new Picture(`video-${source}-${participant}`, () => this.#changed());
+      this.#pictures.set(key, picture);
+      this.#place();
+    }
+    return picture;
+  }
+
+  forget(participant, source) {
+    const key = `${source} ${participant}`;
+    this.#pictures.get(key)?.close();
+    this.#pictures.delete(key);
+  }
+
+  /** Whether someone's picture can come at all: a slot names them, and it isn't paused. */
+  slotOf(participant, source) {
+    return this.#list.find((slot) => slot.participant === participant && slot.source === source);
+  }
+
+  /** Within a tap: plays what the browser wouldn't play by itself. */
+  async unblock() {
+    this.blocked = false;
+    await Promise.all([...this.#sounds.values()].map((sound) => this.#play(sound)));
+    this.dispatchEvent(new Event("blocked"));
+  }
+
+  // Gives every picture and loudspeaker the track of its slot.
+  #place() {
+    const lines = new Map();
+    for (const line of [...(this.#call?.lines.audio ?? []), ...(this.#call?.lines.video ?? [])]) {
+      if (line.mid !== null) lines.set(line.mid, line);
+    }
+    const shown = new Set();
+    for (const slot of this.#list) {
+      const track = lines.get(slot.mid)?.receiver.track;
+      if (!track) continue;
+      if (slot.source === "microphone") {
+        this.#sound(slot.mid, track);
+        continue;
+      }
+      const key = `${slot.source} ${slot.participant}`;
+      shown.add(key);
+      const paused = slot.paused || (slot.source === "camera" && this.#off.has(slot.participant));
+      this.#pictures.get(key)?.show(track, paused, this.#history.get(slot.mid));
+    }
+    for (const [key, picture] of this.#pictures) if (!shown.has(key)) picture.blank();
+    this.#changed();
+  }
+
+  // Told once for all that changes together, and never from within: the stage asks for pictures while it draws.
+  #changed() {
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      this.#telling = false;
+      this.dispatchEvent(new Event("change"));
+    });
+  }
+
+  // A slot's loudspeaker plays for as long as the call lasts: whoever speaks there is heard at once.
+  #sound(mid, track) {
+    if (this.#sounds.has(mid)) return;
+    const sound = document.createElement("audio");
+    sound.id = `audio-${mid}`;
+    sound.autoplay = true;
+    sound.srcObject = new MediaStream([track]);
+    this.#sounds.set(mid, sound);
+    this.#room.append(sound);
+    void this.#play(sound);
+  }
+
+  async #play(sound) {
+    try {
+      await sound.play();
+    } catch (error) {
+      if (error?.name !== "NotAllowedError" || this.blocked) return;
+      this.blocked = true;
+      this.dispatchEvent(new Event("blocked"));
+    }
+  }
+}
+
+/** One person's camera or screen in one <video>. `live`: what stands there is theirs, and moves. */
+export class Picture {
+  video;
+  live = false;
+  #changed;
+  #track = null;
+  #paused = true;
+  #round = 0;
+
+  constructor(id, changed) {
+    this.#changed = changed;
+    this.video = document.createElement("video");
+    Object.assign(this.video, { id, autoplay: true, muted: true, playsInline: true, disablePictureInPicture: true });
+    this.video.setAttribute("aria-hidden", "true");
+    this.video.tabIndex = -1;
+  }
+
+  /** A slot shows this from now on. @param history {since, leftUntil} of the slot */
+  show(track, paused, { since, leftUntil }) {
+    if (track === this.#track && paused === this.#paused) return;
+    const resumed = track === this.#track;
+    if (!resumed) {
+      this.#track = track;
+      this.video.srcObject = new MediaStream([track]);
+      void this.video.play().catch(() => undefined);
+    }
+    this.#paused = paused;
+    this.#cover();
+    if (!paused) this.#await(resumed ? performance.now() : since, resumed ? 0 : leftUntil);
+  }
+
+  /** No slot names them. */
+  blank() {
+    if (this.#track === null) return;
+    this.#track = null;
+    this.#paused = true;
+    this.video.srcObject = null;
+    this.#cover();
+  }
+
+  close() {
+    this.blank();
+    this.video.remove();
+  }
+
+  #cover() {
+    this.#round++;
+    if (this.live) {
+      this.live = false;
+      this.#changed();
+    }
+  }
+
+  // The first frame that was received after `since`; frames that don't say when, only after `leftUntil`.
+  #await(since, leftUntil) {
+    const round = ++this.#round;
+    const { video } = this;
+    const settle = () => {
+      this.live = true;
+      this.#changed();
+    };
+    if (!video.requestVideoFrameCallback) {
+      const frames = () => video.getVideoPlaybackQuality?.().totalVideoFrames ?? video.currentTime;
+      const before = frames();
+      const look = () => {
+        if (round !== this.#round) return;
+        if (frames() !== before && performance.now() > leftUntil) settle();
+        else setTimeout(look, 50);
+      };
+      return look();
+    }
+    const frame = (now, metadata) => {
+      if (round !== this.#round) return;
+      const fresh = metadata.receiveTime === undefined ? now > leftUntil : metadata.receiveTime >= since;
+      if (fresh) settle();
+      else video.requestVideoFrameCallback(frame);
+    };
+    video.requestVideoFrameCallback(frame);
+  }
+}

@@ -1,0 +1,224 @@
+// The websocket: hello, ping, and coming back (CONTRACT, Websocket and "A lost network").
+//
+// Events: "message" (detail: the message), "up" (welcome came), "down" (gone, being tried again),
+// "over" (detail: {code}; one doesn't come back by oneself).
+
+const PONG_WITHIN = 1000;
+const RETRY_EVERY = 2000;
+const WELCOME_WITHIN = 10000;
+// A handshake that hangs is given up after 2 s, so that a new one starts at once when the network is back; but on a slow
+// network 2 s may never be enough, so each fourth attempt gets more.
+const PATIENCE = [2000, 2000, 2000, 6000];
+
+const ELSEWHERE = 4001;
+const OVER = 4002;
+const TOKEN = 4003;
+const HOSTILE = 4004;
+
+export class Socket extends EventTarget {
+  #url;
+  #hello;
+  #renew;
+  #current = null; // has been welcomed
+  #attempt = null; // is being opened, or waits for its welcome
+  #attempts = 0;
+  #startedAt = 0;
+  #timer = 0;
+  #ping = null; // {id, at, timer}
+  #pings = 0;
+  #stopped = true;
+  #upAt = -Infinity;
+  #pongAt = -Infinity;
+
+  /**
+   * @param url () => websocket address, @param hello () => the hello message,
+   * @param renew async () => void: gets a new token; throws {code} when that is refused for good
+   */
+  constructor({ url, hello, renew }) {
+    super();
+    this.#url = url;
+    this.#hello = hello;
+    this.#renew = renew;
+  }
+
+  /** Whether the server has said welcome and nothing since says that it is gone. */
+  get up() {
+    return this.#current !== null && this.#attempt === null;
+  }
+
+  /** When the server last answered a ping or a hello, performance.now(). */
+  get answeredAt() {
+    return Math.max(this.#upAt, this.#pongAt);
+  }
+
+  start() {
+    if (!this.#stopped) return;
+    this.#stopped = false;
+    this.#attempts = 0;
+    this.#open();
+  }
+
+  /** Closes for good; start() begins again. */
+  stop() {
+    this.#stopped = true;
+    this.#clear();
+    this.#drop(this.#attempt);
+    this.#drop(this.#current);
+    this.#attempt = this.#current = null;
+  }
+
+  /** Says something; false when there is nobody to say it to. */
+  send(message) {
+    const socket = this.#current;
+    if (socket?.readyState !== WebSocket.OPEN) return false;
+    socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Asks whether the server is there: without a pong in 1 s a new websocket is opened. */
+  probe() {
+    if (this.#stopped || this.#ping || this.#attempt) return;
+    if (!this.#current) return;
+    const id = ++this.#pings;
+    if (!this.send({ type: "ping", id })) return this.#again();
+    this.#ping = { id, timer: setTimeout(() => this.#again(), PONG_WITHIN) };
+  }
+
+  /** The network is back: no waiting for the next try. */
+  hurry() {
+    if (this.#stopped) return;
+    if (this.#attempt?.readyState === WebSocket.CONNECTING || (!this.#current && !this.#attempt)) {
+      this.#attempts = 0;
+      this.#open();
+    } else this.probe();
+  }
+
+  #again() {
+    this.#forgetPing();
+    if (!this.#attempt) {
+      this.#attempts = 0;
+      this.dispatchEvent(new Event("down"));
+      this.#open();
+    }
+  }
+
+  #open() {
+    this.#clear();
+    this.#drop(this.#attempt);
+    this.#startedAt = performance.now();
+    let socket;
+    try {
+      socket = new WebSocket(this.#url());
+    } catch {
+      return this.#finish(0);
+    }
+    this.#attempt = socket;
+    const patience = PATIENCE[this.#attempts++ % PATIENCE.length];
+    this.#timer = setTimeout(() => this.#lost(socket), patience);
+    socket.onopen = () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#lost(socket), WELCOME_WITHIN);
+      socket.send(JSON.stringify(this.#hello()));
+    };
+    socket.onmessage = (event) => this.#heard(socket, event.data);
+    socket.onclose = (event) => this.#closed(socket, event.code);
+  }
+
+  #heard(socket, text) {
+    let message;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return;
+    }
+    if (socket === this.#attempt && message.type === "welcome") {
+      clearTimeout(this.#timer);
+      this.#timer = 0;
+      this.#drop(this.#current);
+      this.#current = socket;
+      this.#attempt = null;
+      this.#attempts = 0;
+      this.#upAt = performance.now();
+      this.dispatchEvent(new Event("up"));
+    }
+    if (message.type === "pong" && socket === this.#current) {
+      // A late pong: whichever answers is good enough, unless the new one has already said hello.
+      this.#pongAt = performance.now();
+      this.#forgetPing();
+      if (this.#attempt?.readyState === WebSocket.CONNECTING) {
+        this.#drop(this.#attempt);
+        this.#attempt = null;
+        this.#clear();
+        this.dispatchEvent(new Event("up"));
+      }
+    }
+    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+  }
+
+  #closed(socket, code) {
+    const wasCurrent = socket === this.#current;
+    if (wasCurrent) this.#current = null;
+    else if (socket === this.#attempt) this.#attempt = null;
+    else return;
+    if (wasCurrent) this.#forgetPing();
+    // The former one, closed by the server because the new one has said hello.
+    if (wasCurrent && this.#attempt && code === ELSEWHERE) return;
+    if ([ELSEWHERE, OVER, HOSTILE].includes(code)) return this.#finish(code);
+    if (code === TOKEN) return void this.#getToken();
+    if (this.#attempt) return;
+    if (wasCurrent) this.dispatchEvent(new Event("down"));
+    this.#retry(wasCurrent);
+  }
+
+  async #getToken() {
+    this.#clear();
+    if (this.#attempt) {
+      this.#drop(this.#attempt);
+      this.#attempt = null;
+    }
+    try {
+      await this.#renew();
+    } catch (refusal) {
+      if (refusal.status && refusal.status < 500 && refusal.status !== 429) return this.#finish(TOKEN, refusal);
+    }
+    if (!this.#stopped) this.#retry(false);
+  }
+
+  #lost(socket) {
+    if (socket !== this.#attempt) return;
+    this.#drop(socket);
+    this.#attempt = null;
+    this.#retry(false);
+  }
+
+  #retry(atOnce) {
+    if (this.#stopped) return;
+    this.#clear();
+    const passed = performance.now() - this.#startedAt;
+    // Not all pages in the same millisecond when a server comes back.
+    const wait = atOnce && passed > RETRY_EVERY ? Math.random() * 250 : Math.max(0, RETRY_EVERY - passed);
+    this.#timer = setTimeout(() => this.#open(), wait);
+  }
+
+  #finish(code, refusal) {
+    this.stop();
+    this.dispatchEvent(new CustomEvent("over", { detail: { code, refusal } }));
+  }
+
+  #forgetPing() {
+    if (this.#ping) clearTimeout(this.#ping.timer);
+    this.#ping = null;
+  }
+
+  #clear() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+  }
+
+  #drop(socket) {
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    if (socket === this.#current) this.#forgetPing();
+    socket.close();
+  }
+}

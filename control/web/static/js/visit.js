@@ -1,0 +1,393 @@
+// One person's visit: session, websocket, call and what the server said, in one place that the screens read.
+//
+// `state` is where the person is: "connecting" until the first answer, then what the server said last (waiting,
+// identifying, held, admitted, denied, removed, ended), or how it went out: "left", "elsewhere" (this person is here in
+// another tab), "replaced" (4002), "refused" (the link isn't accepted any more).
+
+import { Call } from "./call.js";
+import { Chat } from "./chat.js";
+import { describeDevice } from "./device.js";
+import { suggest } from "./i18n.js";
+import { Recovery } from "./recovery.js";
+import { Socket } from "./socket.js";
+
+const STATES = ["waiting", "identifying", "held", "admitted", "denied", "removed", "ended"];
+const WITH_MEDIA = ["identifying", "admitted"];
+const GONE = ["denied", "removed", "ended", "left", "elsewhere", "replaced", "refused"];
+
+/**
+ * Events: "state", "people" (participants, queue, speaking, hands), "quality", "network" (online, silent),
+ * "notice" (detail: {key, params}: something to tell once), "welcome".
+ */
+export class Visit extends EventTarget {
+  state = "connecting";
+  detail = {}; // of the state: {since, staff_present}, {host}, {reason}
+  me = null;
+  room = null;
+  participants = [];
+  queue = [];
+  speaking = [];
+  locked = false;
+  online = false;
+  silent = false; // the network brings nothing just now
+  muted = { microphone: false, camera: false };
+  mutedBy = null; // the host who turned one's microphone off
+  sharing = null; // the screen's track
+  quality = new Map();
+  hand = false;
+  offers = []; // {id, restart, at, answered}, performance.now()
+  chat;
+  #doorway;
+  #session;
+  #devices;
+  #slots;
+  #socket;
+  #recovery;
+  #call = null;
+  #welcome = null;
+  #iceServers = [];
+
+  /** @param parts {doorway: Doorway, session, devices: Devices, slots: Slots} */
+  constructor({ doorway, session, devices, slots }) {
+    super();
+    this.#doorway = doorway;
+    this.#session = session;
+    this.#devices = devices;
+    this.#slots = slots;
+    this.chat = new Chat((message) => this.#socket.send(message));
+    this.#socket = new Socket({
+      url: () => this.#session.websocket_url,
+      hello: () => this.#hello(),
+      renew: async () => void (this.#session = await this.#doorway.open()),
+    });
+    this.#socket.addEventListener("message", ({ detail }) => this.#heard(detail));
+    this.#socket.addEventListener("up", () => this.#network(true));
+    this.#socket.addEventListener("down", () => this.#network(false));
+    this.#socket.addEventListener("over", ({ detail }) => this.#over(detail));
+    this.#recovery = new Recovery({
+      socket: this.#socket,
+      call: () => this.#call,
+      mayOffer: () => WITH_MEDIA.includes(this.state),
+      restart: () => void this.#offer(true),
+      renew: () => this.#begin(),
+      silent: (silent) => this.#silence(silent),
+    });
+    devices.addEventListener("change", () => this.#tracks());
+  }
+
+  get call() {
+    return this.#call;
+  }
+
+  get host() {
+    return this.me?.host === true;
+  }
+
+  get token() {
+    return this.#session.token;
+  }
+
+  get roomId() {
+    return this.#session.room?.id ?? this.#session.room;
+  }
+
+  /** Someone's name, oneself and people in the queue included. */
+  nameOf(participant) {
+    const known = [this.me, ...this.participants, ...this.queue.map((one) => ({ ...one, id: one.participant }))];
+    return known.find((one) => one?.id === participant)?.display_name ?? "";
+  }
+
+  /** Everybody but oneself. */
+  get others() {
+    return this.participants.filter((one) => one.id !== this.me?.id);
+  }
+
+  join() {
+    this.#doorway.joined = true;
+    this.#to("connecting");
+    this.#socket.start();
+    this.#recovery.start();
+  }
+
+  leave() {
+    this.#socket.send({ type: "leave" });
+    this.#out("left");
+  }
+
+  /** What a page says, where there is somebody to say it to. */
+  say(message) {
+    return this.#socket.send(message);
+  }
+
+  /** Microphone or camera on or off, by the person's own wish. */
+  async turn(source, on) {
+    this.muted[source] = !on;
+    if (source === "microphone") this.mutedBy = null;
+    // The camera's light goes out when it is off; the microphone is kept, so that it is back without delay.
+    if (source === "camera" || on) await this.#devices.turn(source, on);
+    this.#tracks();
+    this.#sayMuted(source);
+    this.#say("people");
+  }
+
+  /** Shows the screen; resolves when it is shown or the person changed their mind. */
+  async share() {
+    const { width, height, frameRate } = this.#call?.picture("screen") ?? {};
+    let stream;
+    try {
+      const video = { width: { max: width ?? 1920 }, height: { max: height ?? 1080 }, frameRate: { max: frameRate ?? 15 } };
+      stream = await navigator.mediaDevices.getDisplayMedia({ video, audio: false });
+    } catch {
+      return;
+    }
+    const [track] = stream.getVideoTracks();
+    track.contentHint = "detail";
+    track.addEventListener("ended", () => this.sharing === track && this.unshare());
+    this.sharing = track;
+    this.#socket.send({ type: "sharing", on: true });
+    this.#tracks();
+    this.#say("people");
+  }
+
+  unshare() {
+    if (!this.sharing) return;
+    this.sharing.stop();
+    this.sharing = null;
+    this.#socket.send({ type: "sharing", on: false });
+    this.#tracks();
+    this.#say("people");
+  }
+
+  raiseHand(raised) {
+    this.hand = raised;
+    this.#socket.send({ type: "hand", raised });
+    this.#say("people");
+  }
+
+  #hello() {
+    const hello = { type: "hello", token: this.#session.token, device: describeDevice() };
+    return this.chat.last === null ? hello : { ...hello, last_chat: this.chat.last };
+  }
+
+  #heard(message) {
+    if (STATES.includes(message.type)) return this.#state(message);
+    const handler = this.#handlers[message.type];
+    if (handler) handler(message);
+  }
+
+  #handlers = {
+    welcome: (message) => {
+      this.#welcome = message;
+      this.room = message.room;
+      this.me = message.participant;
+      suggest(message.room.language);
+      this.#call?.forget(); // its answer would have come on the former websocket
+      if (message.media === "new") this.#drop();
+      else void this.#call?.apply(message.send);
+      this.#devices.capture(pictureOf(message.send.camera));
+      this.#say("welcome");
+    },
+    answer: ({ id, sdp }) => void this.#answered(id, sdp),
+    slots: ({ slots }) => {
+      this.#slots.update(slots);
+      const shared = slots.some((slot) => slot.source === "screen");
+      if (this.sharing && shared) this.unshare(); // a host's screen has taken its place
+    },
+    participants: ({ participants }) => {
+      this.participants = participants;
+      this.#slots.cameraOff(participants.filter((one) => one.muted?.camera).map((one) => one.id));
+      this.hand = participants.find((one) => one.id === this.me?.id)?.hand ?? this.hand;
+      this.#say("people");
+    },
+    speaking: ({ speaking }) => {
+      this.speaking = speaking;
+      this.#say("people");
+    },
+    queue: ({ queue }) => {
+      this.queue = queue;
+      this.#say("people");
+    },
+    send: ({ type: _, ...change }) => {
+      void this.#call?.apply(change);
+      if (this.#welcome) {
+        for (const [source, values] of Object.entries(change)) {
+          this.#welcome.send[source] = { ...this.#welcome.send[source], ...values };
+        }
+      }
+      if (change.camera) this.#devices.capture(pictureOf(change.camera));
+    },
+    mute: ({ source, by }) => {
+      if (source === "screen") return this.unshare();
+      this.muted[source] = true;
+      if (source === "camera") void this.#devices.turn("camera", false);
+      else this.mutedBy = by;
+      this.#tracks();
+      this.#sayMuted(source);
+      this.#notice("notice.muted-by", { name: this.nameOf(by) });
+      this.#say("people");
+    },
+    chat: (message) => this.chat.heard(message, this.me?.id),
+    typing: ({ participant, text }) => participant !== this.me?.id && this.chat.types(participant, text),
+    hand: ({ participant, raised }) => {
+      if (raised && participant !== this.me?.id) this.#notice("notice.hand", { name: this.nameOf(participant) });
+    },
+    quality: ({ participant, level, reason }) => {
+      this.quality.set(participant, { level, reason });
+      this.#say("quality");
+    },
+    fallback: ({ participant }) => this.#notice("notice.fallback", { name: this.nameOf(participant) }),
+    error: ({ code, detail, re }) => this.#refused(code, detail, re),
+  };
+
+  #state({ type, ...detail }) {
+    this.detail = detail;
+    if (type === "ended" || type === "removed" || type === "denied") {
+      this.#drop();
+      this.#devices.stop();
+    }
+    if (type === "ended" || type === "removed") this.#doorway.joined = false;
+    if (!WITH_MEDIA.includes(type)) {
+      this.participants = [];
+      this.speaking = [];
+    }
+    this.#to(type);
+    if (WITH_MEDIA.includes(type)) {
+      this.#iceServers = detail.ice_servers ?? [];
+      void this.#devices.start(); // they were let go when one was denied
+      for (const source of ["microphone", "camera"]) this.#sayMuted(source, true);
+      if (this.sharing) this.#socket.send({ type: "sharing", on: true });
+      if (this.hand) this.#socket.send({ type: "hand", raised: true });
+      if (type === "admitted") this.chat.again();
+      const usable = this.#call && !this.#call.failed && (this.#call.answered || this.#call.pending);
+      if (!usable) this.#begin();
+    }
+    this.#tracks();
+  }
+
+  // A new connection, and its offer.
+  #begin() {
+    this.#drop();
+    if (!this.#welcome || !WITH_MEDIA.includes(this.state)) return;
+    const { slots, send } = this.#welcome;
+    this.#call = new Call({ slots, send, iceServers: this.#iceServers });
+    this.#call.addEventListener("state", () => this.#say("network"));
+    this.#slots.attach(this.#call);
+    this.#tracks();
+    void this.#offer(false);
+  }
+
+  #drop() {
+    this.#call?.close();
+    this.#call = null;
+    this.#slots.attach(null);
+    this.silent = false;
+  }
+
+  async #offer(restart) {
+    const call = this.#call;
+    this.#recovery.offered();
+    try {
+      const offer = await call.offer(restart);
+      if (call !== this.#call) return;
+      if (!this.#socket.send({ type: "offer", ...offer })) return call.forget(offer.id);
+      this.offers.push({ id: offer.id, restart, at: performance.now(), answered: null });
+      if (this.offers.length > 100) this.offers.shift();
+    } catch {
+      call.forget();
+    }
+  }
+
+  async #answered(id, sdp) {
+    const call = this.#call;
+    const offer = this.offers.find((one) => one.id === id);
+    if (offer) offer.answered = performance.now();
+    try {
+      if (await call?.accept(id, sdp)) this.#say("network");
+    } catch {
+      // An answer that this browser can't take: another connection may do better, after the usual second.
+      if (call === this.#call) call.close();
+    }
+  }
+
+  #refused(code, detail, re) {
+    const offer = this.#call?.pending;
+    if (offer && (re === offer.id || re === "offer")) {
+      // No peer to restart, or a refused offer: the next try is a new connection, a second later at the earliest.
+      this.#call.forget(offer.id);
+      this.#call.close();
+      return;
+    }
+    if (code === "screen-taken") this.unshare();
+    this.dispatchEvent(new CustomEvent("refusal", { detail: { code, detail, re } }));
+  }
+
+  // Sends what should be sent now: nothing while one waits, is held, or has switched it off.
+  #tracks() {
+    if (!this.#call) return;
+    const open = WITH_MEDIA.includes(this.state);
+    for (const source of ["microphone", "camera"]) {
+      const track = open && !this.muted[source] ? this.#devices.tracks[source] : null;
+      void this.#call.setTrack(source, track);
+    }
+    void this.#call.setTrack("screen", open ? this.sharing : null);
+    for (const source of ["microphone", "camera"]) this.#sayMuted(source, true);
+  }
+
+  #told = {};
+
+  // To the others, a microphone that doesn't exist is muted too.
+  #sayMuted(source, onlyChange = false) {
+    if (!WITH_MEDIA.includes(this.state) || !this.#socket.up) return;
+    const muted = this.muted[source] || !this.#devices.tracks[source];
+    if (onlyChange && (this.#told[source] ?? false) === muted) return;
+    if (this.#socket.send({ type: "muted", source, muted })) this.#told[source] = muted;
+  }
+
+  #network(online) {
+    this.online = online;
+    if (online) this.#told = {}; // a server that restarted has forgotten
+    this.#say("network");
+  }
+
+  #silence(silent) {
+    if (silent === this.silent) return;
+    this.silent = silent;
+    this.#say("network");
+  }
+
+  #over({ code, refusal }) {
+    if (GONE.includes(this.state)) return this.#out(this.state);
+    this.detail = { refusal };
+    this.#out({ 4001: "elsewhere", 4002: "replaced" }[code] ?? "refused");
+  }
+
+  #out(state) {
+    if (state !== "elsewhere") this.#doorway.joined = false;
+    this.sharing?.stop();
+    this.sharing = null;
+    this.#drop();
+    this.#recovery.stop();
+    this.#socket.stop();
+    this.#devices.stop();
+    this.#to(state);
+  }
+
+  #to(state) {
+    const former = this.state;
+    this.state = state;
+    if (former !== state) this.dispatchEvent(new CustomEvent("state", { detail: { former } }));
+    else this.#say("state");
+  }
+
+  #notice(key, params) {
+    this.dispatchEvent(new CustomEvent("notice", { detail: { key, params } }));
+  }
+
+  #say(type) {
+    this.dispatchEvent(new Event(type));
+  }
+}
+
+function pictureOf(camera) {
+  return { width: camera?.width, height: camera?.height, frameRate: camera?.frame_rate };
+}
