@@ -42,24 +42,28 @@ class Invited:
     join_url: str
 
 
-async def create_key(server: Server, scopes: Sequence[str] = SCOPES) -> str:
-    """A new API key, through the command line, as an operator makes one."""
+async def create_key(server: Server, scopes: Sequence[str] = SCOPES, tenant: str = "test") -> str:
+    """A new tenant and its API key, through the command line, as an operator makes them; the server may be running."""
+    await _vardrum(server, "tenants", "create", tenant)
+    wanted = (word for scope in scopes for word in ("--scope", scope))
+    output = await _vardrum(server, "keys", "create", "--tenant", tenant, "--name", "tests", *wanted)
+    found = re.search(r"vrk_\S+", output)
+    assert found, f"no key in {output!r}"
+    return found[0]
+
+
+async def _vardrum(server: Server, *arguments: str) -> str:
     child = await asyncio.create_subprocess_exec(
-        *server.prefix,
         VARDRUM,
-        "keys",
-        "create",
+        *arguments,
         "--data",
         str(server.data),
-        *(word for scope in scopes for word in ("--scope", scope)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     output, errors = await child.communicate()
-    found = re.search(r"vrk_\S+", output.decode())
-    assert child.returncode == 0, errors.decode()
-    assert found, f"no key in {output.decode()!r}"
-    return found[0]
+    assert child.returncode == 0, f"vardrum {' '.join(arguments)}: {errors.decode()}"
+    return output.decode()
 
 
 class Portal:

@@ -8,10 +8,10 @@ from typing import Any
 from .page import Page
 from .portal import Invited
 
-DOCTOR = {"display_name": "Dr Asp", "role": "caregiver", "host": True}
-PATIENT = {"display_name": "Pia Patient", "role": "patient"}
-RELATIVE = {"display_name": "Rut Relative", "role": "relative"}
-INTERPRETER = {"display_name": "Ivo Interpreter", "role": "interpreter"}
+DOCTOR: dict[str, Any] = {"display_name": "Dr Asp", "role": "caregiver", "host": True}
+PATIENT: dict[str, Any] = {"display_name": "Pia Patient", "role": "patient"}
+RELATIVE: dict[str, Any] = {"display_name": "Rut Relative", "role": "relative"}
+INTERPRETER: dict[str, Any] = {"display_name": "Ivo Interpreter", "role": "interpreter"}
 
 # What is tried here is media, not documents; how people are identified has tests of its own.
 NO_DOCUMENTS = {"identity_policy": {"patient": "none"}}

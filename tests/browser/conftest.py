@@ -1,0 +1,16 @@
+"""A visit's server and portal, for tests in browsers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from vardrum.tests.support.portal import Portal, create_key
+from vardrum.tests.support.server import Server
+
+
+@pytest.fixture
+async def portal(server: Server) -> AsyncIterator[Portal]:
+    """A booking portal with a key of the running server."""
+    async with Portal(server.http, await create_key(server)) as made:
+        yield made
