@@ -33,7 +33,7 @@ from .dtls_records import Record, packed, records
 DTLS_1_2 = 0xFEFD
 MTU = 1200  # passes every path that media passes
 DEADLINE = 30.0  # s from the first ClientHello; browsers give up ICE after 23 to 35
-MAX_ATTEMPTS = 10
+MAX_FAILURES = 10
 MAX_QUEUE = 64  # records that wait for the event loop
 BURST, RATE = 96.0, 32.0  # records, records/s; a handshake has about ten, each flight may repeat
 MAX_EARLY = 16  # records of epoch 1 before there are keys, which OpenSSL would buffer
@@ -111,7 +111,7 @@ class Handshake:
             fingerprints=[RTCDtlsFingerprint(algorithm=name, value=value) for name, value in fingerprints]
         )
         self._send, self._done, self._failed, self._closed = send, done, failed, closed
-        self._attempts = 0
+        self._failures = 0
         self._attempt: _Attempt | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._over = False
@@ -146,16 +146,18 @@ class Handshake:
             return reason
         if not self._affordable():
             return "dtls-rate"
+        if attempt is not None and attempt.waits_for_another(record):
+            attempt.stop()
+            attempt = None
         if attempt is None:
-            attempt = self._attempt = self._begin()
+            attempt = self._attempt = self._begin(record)
         return attempt.take(record)
 
-    def _begin(self) -> _Attempt:
+    def _begin(self, record: Record) -> _Attempt:
         loop = asyncio.get_running_loop()
         if self._deadline is None:
             self._deadline = loop.call_later(DEADLINE, self._expire)
-        self._attempts += 1
-        return _Attempt(self._certificate, self._remote, self._send, self._told)
+        return _Attempt(self._certificate, self._remote, self._send, self._told, record.client_hello)
 
     def _told(self, attempt: _Attempt) -> None:
         """An attempt has keys, or has failed, or the client has closed."""
@@ -169,12 +171,14 @@ class Handshake:
             self._end()
             if self._closed is not None:
                 self._closed()
-        elif self._attempts >= MAX_ATTEMPTS:
-            self._end()
-            self._failed(attempt.reason or "handshake")
         else:
-            attempt.stop()
-            self._attempt = None  # the next ClientHello, usually a repeated one, gets a fresh transport
+            self._failures += 1
+            if self._failures >= MAX_FAILURES:
+                self._end()
+                self._failed(attempt.reason or "handshake")
+            else:
+                attempt.stop()
+                self._attempt = None  # the next ClientHello, usually a repeated one, gets a fresh transport
 
     def _expire(self) -> None:
         self._end()
@@ -206,6 +210,7 @@ class _Attempt:
         remote: RTCDtlsParameters,
         send: Callable[[bytes], None],
         told: Callable[[_Attempt], None],
+        hello: int,
     ) -> None:
         self.keys: Keys | None = None
         self.reason: str | None = None
@@ -213,6 +218,7 @@ class _Attempt:
         self._transport = _Transport(self._pipe, certificate)
         self._told = told
         self._early = 0
+        self._hello = hello
         self._task = asyncio.get_running_loop().create_task(self._run(remote))
 
     def needless(self, record: Record) -> str | None:
@@ -223,6 +229,13 @@ class _Attempt:
         if self.keys is not None and record.epoch == 0:
             return "dtls-repeated"  # a client that missed our Finished repeats its own, in epoch 1
         return None
+
+    def waits_for_another(self, record: Record) -> bool:
+        """Whether this is of a ClientHello of another length than the one that OpenSSL has begun to put together.
+
+        One forged fragment would otherwise keep OpenSSL waiting for its other half for as long as anyone does.
+        """
+        return not self._pipe.flight and record.client_hello not in (0, self._hello)
 
     def take(self, record: Record) -> str | None:
         """Passes a record on; returns why not."""

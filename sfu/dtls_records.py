@@ -23,12 +23,17 @@ _CLIENT_HELLO = 1
 
 @dataclass(frozen=True)
 class Record:
-    """One record, whole and admissible; `data` with its header."""
+    """One record, whole and admissible.
+
+    Attributes:
+        data: with its header.
+        client_hello: the length of the message, where the record holds a ClientHello or a part of it; else 0.
+    """
 
     data: bytes
     content_type: int
     epoch: int
-    client_hello: bool = False
+    client_hello: int = 0
 
 
 def records(datagram: bytes) -> Iterator[Record | str]:
@@ -59,7 +64,8 @@ def _judge(data: bytes) -> Record | str:
     body = data[HEADER:]
     if content_type == HANDSHAKE:
         types = _messages(body)
-        return Record(data, HANDSHAKE, 0, types == {_CLIENT_HELLO}) if types else "dtls-malformed"
+        length = int.from_bytes(body[1:4], "big") if types == {_CLIENT_HELLO} else 0
+        return Record(data, HANDSHAKE, 0, length) if types else "dtls-malformed"
     if content_type == CHANGE_CIPHER_SPEC:
         return Record(data, CHANGE_CIPHER_SPEC, 0) if body == b"\x01" else "dtls-malformed"
     return "dtls-forgeable-alert" if content_type == ALERT else "dtls-unexpected"

@@ -145,7 +145,7 @@ class Engine:
         text = ip.encode()
         self._shard = _lib.vardrum_shard_start(text, len(text), port, error, 256)
         if self._shard == _ffi.NULL:
-            reason = _ffi.string(_ffi.cast("char *", error)).decode(errors="replace")
+            reason = bytes(_ffi.buffer(error, 256)).split(b"\0")[0].decode(errors="replace")
             raise EngineError(f"media.ip {ip}, media.port {port}: {reason}")
         self.port: int = _lib.vardrum_shard_port(self._shard)
         self._on_event = on_event
@@ -162,9 +162,7 @@ class Engine:
             _lib.vardrum_shard_stop(self._shard)
             self._shard = None
 
-    def add_peer(
-        self, peer: int, local: Credentials, offer: PeerOffer, slots: Sequence[Slot]
-    ) -> None:
+    def add_peer(self, peer: int, local: Credentials, offer: PeerOffer, slots: Sequence[Slot]) -> None:
         """Makes a peer of an offer; `peer` is any number not in use, above 0."""
         remote = Credentials(offer.ufrag, offer.pwd)
         known = [(EXTENSIONS[uri], id_) for uri, id_ in offer.extensions.items() if uri in EXTENSIONS]
