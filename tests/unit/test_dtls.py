@@ -227,12 +227,21 @@ async def test_after_a_forged_handshake_message_a_fresh_transport_serves_the_cli
         assert made.failures == []
 
 
+async def test_a_forged_piece_of_a_client_hello_does_not_keep_the_client_waiting() -> None:
+    async with call() as made:
+        piece = bytes.fromhex("0100100000000000000000080102030405060708")
+        made.server.feed(bytes.fromhex("16fefd0000000000000063") + len(piece).to_bytes(2, "big") + piece)
+        made.client.begin()
+        await connected(made)
+        assert agree(made)
+
+
 @pytest.mark.parametrize("kind", ["another certificate", "a second fingerprint that differs"])
 async def test_a_wrong_fingerprint_gives_no_keys(kind: str) -> None:
     other = Certificate.generateCertificate().fingerprint
     expected = [other] if kind == "another certificate" else [CLIENT.fingerprint, other]
     async with call(fingerprints=expected) as made:
-        for attempt in range(dtls.MAX_ATTEMPTS):
+        for attempt in range(dtls.MAX_FAILURES):
             made.client.begin()
             await until(
                 lambda attempt=attempt: made.failures or (made.server._attempt is None and made.sent_down), "a refusal"
