@@ -152,16 +152,16 @@ class App:
         node = make_node(self.settings.media_settings(), live)
         try:
             await node.start()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             where = f"{self.settings.media.ip} port {self.settings.media.port}"
-            raise CannotStart(f"media.ip and media.port: can't use {where}: {error.strerror or error}") from None
+            raise CannotStart(f"media.ip and media.port: can't use {where}: {error}") from None
         self._stack.push_async_callback(node.stop)
         live.node = node
         await live.start()
         # Before the node stops: clients are told to come back while their peers are still there.
         self._stack.push_async_callback(live.stop)
-        metrics.add("engine", node.metrics)
-        metrics.add("live", live.metrics, gauges=True)
+        metrics.add("engine", node.metrics, gauges=("peers", "rooms"))
+        metrics.add("live", live.metrics, gauges=("rooms", "websockets"))
         app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())
 
     async def _serve_metrics(self, metrics: Metrics) -> None:

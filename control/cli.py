@@ -167,12 +167,10 @@ def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
         raise _Stop(str(error)) from None
 
 
-def _node_maker() -> MakeNode | None:
+def _node_maker() -> MakeNode:
     # Only servers need the engine; `vardrum keys` works without it.
-    try:
-        from ..sfu.node import Node
-    except ModuleNotFoundError:  # until it lands
-        return None
+    from ..sfu.node import Node
+
     return Node
 
 

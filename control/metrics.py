@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -16,37 +15,38 @@ from prometheus_client.registry import Collector
 # Seconds; an act is one fsync, so a few milliseconds is usual and a tenth of a second is a slow disk.
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
-Figures = Callable[[], Mapping[str, Any]]
+DROP = "drop_"
+
+Figures = Callable[[], Mapping[str, float]]
 
 
 class _Source(Collector):
     """Figures of a part that keeps its own, read when Prometheus asks.
 
-    A number becomes `vardrum_<prefix>_<name>`; a mapping becomes the same with one sample for each key, under the label
-    `reason` where the name tells of drops, else `kind`.
+    A number becomes `vardrum_<prefix>_<name>`, a counter unless it is one of `gauges`. Whatever begins with `drop_` is
+    one counter, `vardrum_<prefix>_dropped_total`, with the rest of its name as the label `reason`.
     """
 
-    def __init__(self, prefix: str, figures: Figures, *, gauges: bool) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: str, figures: Figures, gauges: Collection[str]) -> None:
+        self._prefix = f"vardrum_{prefix}_"
         self._figures = figures
-        self._gauges = gauges
+        self._gauges = frozenset(gauges)
 
     def describe(self) -> Iterable[Metric]:
+        # Names are known only once the part runs; nothing here may be asked before.
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        for name, value in sorted(self._figures().items()):
-            counted = not self._gauges and not name.endswith(("_now", "peers", "rooms", "participants", "bytes_held"))
-            family = CounterMetricFamily if counted else GaugeMetricFamily
-            full = f"vardrum_{self._prefix}_{re.sub('[^a-z0-9_]', '_', name.lower())}"
-            if isinstance(value, Mapping):
-                label = "reason" if "drop" in name or "refused" in name else "kind"
-                metric = family(full, name.replace("_", " "), labels=[label])
-                for key, one in sorted(value.items()):
-                    metric.add_metric([str(key)], float(one))
+        dropped = CounterMetricFamily(self._prefix + "dropped", "What went no further, by reason", labels=["reason"])
+        for name, value in self._figures().items():
+            if name.startswith(DROP):
+                dropped.add_metric([name.removeprefix(DROP)], value)
+            elif name in self._gauges:
+                yield GaugeMetricFamily(self._prefix + name, name.replace("_", " "), value=value)
             else:
-                metric = family(full, name.replace("_", " "), value=float(value))
-            yield metric
+                yield CounterMetricFamily(self._prefix + name, name.replace("_", " "), value=value)
+        if dropped.samples:
+            yield dropped
 
 
 class Metrics:
@@ -67,9 +67,9 @@ class Metrics:
             "vardrum_http_answers", "Answers by status", ["method", "route", "status"], registry=self.registry
         )
 
-    def add(self, prefix: str, figures: Figures, *, gauges: bool = False) -> None:
+    def add(self, prefix: str, figures: Figures, gauges: Collection[str]) -> None:
         """Adds a part's own figures, as `_Source` says."""
-        self.registry.register(_Source(prefix, figures, gauges=gauges))
+        self.registry.register(_Source(prefix, figures, gauges))
 
     def middleware(self) -> Any:
         """Counts and times every request, by route and never by address."""

@@ -55,9 +55,6 @@ class Store:
 
     async def start(self) -> None:
         """Creates or migrates the tables. The folder must exist."""
-        async with self._writer.connect() as connection:
-            await connection.execute(text("PRAGMA journal_mode=WAL"))
-            await connection.commit()
         async with self._writer.begin() as connection:
             await connection.run_sync(_migrate)
 
@@ -141,8 +138,8 @@ def _engine(path: Path, *, size: int, read_only: bool) -> AsyncEngine:
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA busy_timeout=10000")
-        if read_only:
-            cursor.execute("PRAGMA query_only=ON")
+        # Here and not later: it can't be changed inside a transaction.
+        cursor.execute("PRAGMA query_only=ON" if read_only else "PRAGMA journal_mode=WAL")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
