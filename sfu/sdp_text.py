@@ -15,6 +15,8 @@ PROFILE = "UDP/TLS/RTP/SAVPF"
 MAX_SIZE = 256 * 1024  # as the websocket's messages (CONTRACT)
 MAX_LINE = 1000  # the longest seen is Chromium's m=video, 130
 MAX_LINES = 400  # in one section; Chromium's longest has 170
+MAX_FORMATS = 64  # in one section; Chromium has 34
+MAX_WILDCARDS = 8  # a=rtcp-fb:* lines in one section, which aiortc's parser multiplies by the formats
 MAX_SECTIONS = 40  # 16 participants: three of one's own, 15 slots of sound and 16 of pictures
 
 # What aiortc's parser is given; it raises at oddities in lines that nobody here needs (candidates, extmap attributes).
@@ -88,6 +90,10 @@ def split(sdp: str) -> Text:
     for group in groups:
         if len(group) > MAX_LINES:
             raise refused(f"expected at most {MAX_LINES} lines in a media section")
+        if sum(line.startswith("a=rtpmap:") for line in group) > MAX_FORMATS:
+            raise refused(f"expected at most {MAX_FORMATS} a=rtpmap lines in a media section")
+        if sum(line.startswith("a=rtcp-fb:*") for line in group) > MAX_WILDCARDS:
+            raise refused(f"expected at most {MAX_WILDCARDS} a=rtcp-fb:* lines in a media section")
         for line in group:
             if len(line) > MAX_LINE or line[1:2] != "=":
                 raise refused(f"expected lines of the form <letter>=<value>, at most {MAX_LINE} characters long")
