@@ -232,6 +232,11 @@ mod tests {
             ..Descriptor::default()
         };
         assert_eq!(descriptor, expected);
+        let key_idx_alone = Descriptor::parse(&[0x80, 0x10, 0xe3]).unwrap();
+        assert_eq!(
+            (key_idx_alone.key_idx, key_idx_alone.tid, key_idx_alone.len),
+            (Some(3), None, 3)
+        );
         assert_eq!(Descriptor::parse(&[0x00]).unwrap().len, 1);
         assert_eq!(Descriptor::parse(&[0x80, 0x00]).unwrap().len, 2);
     }

@@ -88,7 +88,7 @@ impl Gaps {
         let mut next_try = Micros::MAX;
         self.missing.retain_mut(|missing| {
             if missing.next_try <= now {
-                if missing.tries >= MOST_TRIES || now - missing.since > max_age {
+                if missing.tries >= MOST_TRIES || now.saturating_sub(missing.since) > max_age {
                     return false;
                 }
                 missing.tries += 1;

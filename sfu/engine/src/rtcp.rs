@@ -516,6 +516,7 @@ mod tests {
         };
         assert_eq!(block.round_trip(0x0000_0000), Some(0x8000)); // over the wrap
         assert_eq!(block.round_trip(0xffff_7fff), Some(0)); // before its question
+        assert_eq!(block.round_trip(0x9000_0000), Some(0)); // by half the circle
         assert_eq!(ReportBlock { last_sr: 0, ..block }.round_trip(5), None);
         assert_eq!(compact(0x0102_0304_0506_0708), 0x0304_0506);
     }

@@ -315,6 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn rtcp_is_told_by_its_second_byte() {
+        for (second, expected) in [
+            (0, false),
+            (96, false),
+            (191, false),
+            (192, true),
+            (200, true),
+            (223, true),
+            (224, false),
+        ] {
+            assert_eq!(is_rtcp(&[0x80, second]), expected, "{}", second);
+        }
+        assert!(!is_rtcp(&[0x80]));
+    }
+
+    #[test]
     fn every_truncation_is_refused() {
         let packet = written(&[(1, b"abc"), (2, b"defgh")], b"");
         for len in 0..packet.len() {
@@ -440,6 +456,8 @@ mod tests {
         assert_eq!(unwrapper.unwrap(0x8001), 0x8001);
         assert_eq!(unwrapper.unwrap(0x8001), 0x8001);
         assert_eq!(unwrapper.unwrap(1), 0x1_0001);
+        // Exactly half around is behind.
+        assert_eq!(unwrapper.unwrap(0x8001), 0x8001);
     }
 
     #[test]

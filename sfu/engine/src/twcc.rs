@@ -63,8 +63,15 @@ impl Arrivals {
     ///
     /// Call it only for authenticated packets: the newest number decides how all others are read.
     pub fn record(&mut self, sequence: u16, now: Micros) {
-        let seq = self.unwrapper.unwrap(sequence);
-        if self.base.map_or(false, |base| seq < base) {
+        let mut seq = self.unwrapper.unwrap(sequence);
+        let behind = self.base.map_or(0, |base| base.saturating_sub(seq));
+        if behind > LONGEST_GAP {
+            // No packet is that late: the number went more than half around, while nothing came through.
+            self.arrived.clear();
+            self.base = None;
+            self.unwrapper = Unwrapper::default();
+            seq = self.unwrapper.unwrap(sequence);
+        } else if behind > 0 {
             return;
         }
         let place = match self.arrived.back() {
@@ -348,6 +355,20 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_went_half_around_in_an_outage_is_told_again() {
+        for first in [0u16, 1, 65_534, 65_535] {
+            let mut arrivals = Arrivals::new();
+            arrivals.record(first, 0);
+            build_all(&mut arrivals);
+            let after = first.wrapping_add(40_000);
+            arrivals.record(after, 1000);
+            arrivals.record(after.wrapping_add(1), 2000);
+            let expected = vec![(after, Some(4)), (after.wrapping_add(1), Some(8))];
+            assert_eq!(build_all(&mut arrivals), [(1, expected)]);
+        }
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_newest_stay() {
         let mut arrivals = Arrivals::new();
         for n in 0..5000u16 {
@@ -361,6 +382,7 @@ mod tests {
             .flat_map(|(_, told)| told)
             .collect();
         assert_eq!((told.first().unwrap().0, told.last().unwrap().0), (3976, 4999));
+        assert!(arrivals.arrived.capacity() < 2 * MOST_ARRIVALS && arrivals.deltas.capacity() < 2 * MOST_BYTES);
     }
 
     #[test]

@@ -188,6 +188,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_holds_the_sixteen_after_its_first() {
+        for first in [0u16, 1, 65_534, 65_535] {
+            for (ahead, pairs) in [(1, 1), (16, 1), (17, 2)] {
+                let mut out = Vec::new();
+                nack(&mut out, 1, 2, &[first, first.wrapping_add(ahead)]);
+                assert_eq!(out.len(), 12 + 4 * pairs, "{} and {} more", first, ahead);
+            }
+        }
+    }
+
+    #[test]
     fn any_sorted_losses_are_read_back() {
         for_each_seed(500, |random| {
             let mut at = [0u16, 1, 65_534, 65_535][random.below(4)];

@@ -178,11 +178,12 @@ mod tests {
 
     #[test]
     fn rows_become_the_shortest_of_runs_and_vectors() {
-        let cases: [(Rows, &[u16]); 9] = [
+        let cases: [(Rows, &[u16]); 10] = [
             (&[(SMALL, 300)], &[0x212c]),
             (&[(LARGE, 3)], &[0x4003]),
             (&[(MISSING, 8191), (MISSING, 1)], &[0x1fff, 0x0001]),
             (&[(SMALL, 1), (MISSING, 1), (SMALL, 12)], &[0b10_10111111111111]),
+            (&[(SMALL, 1), (MISSING, 1), (SMALL, 40)], &[0b10_10111111111111, 0x201c]),
             (&[(SMALL, 20), (MISSING, 1), (SMALL, 3)], &[0x2014, 0b10_01110000000000]),
             (
                 &[(SMALL, 1), (LARGE, 1), (MISSING, 1), (LARGE, 4)],
