@@ -1,0 +1,45 @@
+"""Firefox as one of the three: it sees and hears Chromium, and Chromium it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from vardrum.tests.conftest import Browsers
+from vardrum.tests.support.portal import Portal
+from vardrum.tests.support.stats import measured, start_measuring
+from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, RELATIVE, admit, arrive, meets
+
+SECONDS = 10.0
+
+
+@pytest.mark.timeout(180)
+async def test_firefox_takes_part(portal: Portal, browsers: Browsers) -> None:
+    doctor, patient, relative = await portal.book([DOCTOR, PATIENT, RELATIVE], **NO_DOCUMENTS)
+    host = await browsers.chromium(DOCTOR["display_name"], width=1280)
+    second = await browsers.chromium(RELATIVE["display_name"])
+    firefox = await browsers.firefox(PATIENT["display_name"])
+    await arrive(host, await portal.vouched_url(doctor), into="admitted")
+    await asyncio.gather(arrive(firefox, patient.join_url), arrive(second, relative.join_url))
+    await admit(host, patient)
+    await admit(host, relative)
+    seen = [
+        (host, await meets(host, patient, relative)),
+        (firefox, await meets(firefox, doctor, relative)),
+        (second, await meets(second, doctor, patient)),
+    ]
+    for page, _ in seen:
+        await start_measuring(page)
+    results = await asyncio.gather(*(measured(page, SECONDS) for page, _ in seen))
+    for (page, slots), result in zip(seen, results, strict=True):
+        for participant, slot in slots.items():
+            rate, stall = result.rate(slot["camera"]["mid"]), result.longest_stall(slot["camera"]["mid"])
+            print(f"{page.name} decodes {rate:.1f} fps of {participant}, longest stall {stall:.2f} s")
+            assert rate >= 10
+            assert stall < 1
+        concealed = result.concealed([slot["microphone"]["mid"] for slot in slots.values()])
+        print(f"{page.name}: {100 * concealed:.2f} % concealed sound")
+        assert concealed < 0.02
+        for slot in slots.values():
+            assert result.rate(slot["microphone"]["mid"], "energy") > 0
+        assert await page.evaluate("recorder.errors") == [], page.name
