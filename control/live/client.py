@@ -20,6 +20,7 @@ class Client:
         answered: when the websocket last answered, seconds, monotonic.
         offering: an offer is being answered; slots wait, they would name mids that the page can't place yet.
         shares: it has said `sharing` on this websocket.
+        said_muted: sources of which it has said on this websocket whether they are muted.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Client:
         self.last_offer = -1
         self.offering = False
         self.shares = False
+        self.said_muted: set[str] = set()
         self._outbox = outbox
         self._told: dict[Kind, str] = {}
 

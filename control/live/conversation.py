@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
-from ...sfu.types import Offer, Wish
+from ...sfu.types import Offer
 from ..visits.rules import INSIDE
 from ..visits.values import Actor, Participant, RoomSnapshot, Session, Verb
 from . import client_messages as heard
@@ -14,6 +14,8 @@ from . import views
 from .client import Client
 from .present import Present
 from .room import LiveRoom
+
+SOURCES: tuple[Literal["microphone", "camera"], ...] = ("microphone", "camera")
 
 
 class Deciding(Protocol):
@@ -83,7 +85,7 @@ class Conversation:
                 await self._offer(present, message)
             case heard.Wishes():
                 present.wishes = message
-                self.wish(present)
+                self._room.wish(present)
             case heard.Muted():
                 self._muted(present, message)
             case heard.ChatSaid():
@@ -161,11 +163,13 @@ class Conversation:
             room.publish()
 
     def _joined(self, present: Present) -> None:
-        """A new peer knows nothing of what its participant said before."""
+        """A new peer knows nothing of what its participant said before; a page that was loaded anew neither."""
         present.presence.joined(self._room.now())
-        for source, muted in present.muted.items():
-            if muted:
-                self._room.node.mute(self._room.id, present.key, "camera" if source == "camera" else "microphone", True)
+        for source in SOURCES:
+            if source not in self._client.said_muted and source not in present.muted_by:
+                present.muted[source] = False
+            if present.muted[source]:
+                self._room.node.mute(self._room.id, present.key, source, True)
         if self._room.sharing.holder == present.session:
             # A page that was loaded anew shares nothing; one that only made a new connection has said so here.
             if self._client.shares:
@@ -173,23 +177,11 @@ class Conversation:
             else:
                 self._room.sharing.release(present.session)
                 self._room.node.share(self._room.id, present.key, False)
-        self.wish(present)
-
-    def wish(self, present: Present) -> None:
-        """Hands a viewer's wishes on, in the names that media has for people."""
-        if present.wishes is None or present.state not in INSIDE:
-            return
-        keys = self._room.keys()
-        show = [
-            Wish(keys[wish.participant], wish.source, wish.max_height)
-            for wish in present.wishes.show
-            if wish.participant in keys
-        ]
-        pin = present.wishes.pin
-        self._room.node.wishes(self._room.id, present.key, show, None if pin is None else keys.get(pin))
+        self._room.wish(present)
 
     def _muted(self, present: Present, message: heard.Muted) -> None:
         present.muted[message.source] = message.muted
+        self._client.said_muted.add(message.source)
         if not message.muted:
             present.muted_by.pop(message.source, None)
         self._room.node.mute(self._room.id, present.key, message.source, message.muted)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -15,8 +15,10 @@ from ..visits.refused import Refused
 from ..visits.values import Actor, Session
 from .client import Client
 from .conversation import Conversation, Deciding
-from .media import MediaNode
 from .room import LiveRoom, Snapshots
+
+if TYPE_CHECKING:
+    from ...sfu.node import Node
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +46,7 @@ class Live:
     `node` is set after construction, since a node is made with its listener; it must be set before `start`.
     """
 
-    node: MediaNode
+    node: Node
 
     def __init__(
         self,

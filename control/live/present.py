@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...sfu.types import SlotView
+from ...sfu.types import SlotView, Wish
 from ..visits.rules import State
 from .chat import Hearing
 from .client import Client
@@ -28,6 +28,7 @@ class Present:
         muted: what is off, as said by itself or by a host.
         muted_by: which of it a host turned off, and who that was.
         wishes: what it wants to see, as last said.
+        wished: the same, as media was told last.
         slots: whom its slots show, by media keys.
     """
 
@@ -43,5 +44,6 @@ class Present:
     muted_by: dict[str, str] = field(default_factory=dict)
     hand: bool = False
     wishes: Wishes | None = None
+    wished: tuple[list[Wish], str | None] | None = None
     hearing: Hearing = field(default_factory=Hearing)
     slots: Sequence[SlotView] = ()

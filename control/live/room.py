@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ...sfu.types import Person, SlotView
+from ...sfu.types import Device, Person, SlotView, Wish
 from ..visits.rules import INSIDE, State
 from ..visits.values import Arrival, RoomSnapshot
 from . import server_messages as said
 from . import views
 from .chat import ChatLog, Line
 from .client import Client
-from .media import MediaNode
 from .presence import Presence
 from .present import Present
 from .sharing import Sharing
+
+if TYPE_CHECKING:
+    # Only its name: importing the node loads the engine, which the command line's small commands do without.
+    from ...sfu.node import Node
 
 REPLACED_OR_OVER = 4002
 SAID_HELLO_ELSEWHERE = 4001
@@ -43,7 +46,7 @@ class LiveRoom:
         self,
         id: str,
         visits: Snapshots,
-        node: MediaNode,
+        node: Node,
         now: Callable[[], float],
         wall: Callable[[], float],
         write: Callable[[str, bool], None],
@@ -171,9 +174,34 @@ class LiveRoom:
                 persons.append(Person(key, "admitted", arrival.participant in hosts))
             elif arrival.state == State.IDENTIFYING and arrival.identifying_host in keys:
                 persons.append(Person(key, "identifying", with_host=keys[arrival.identifying_host]))
-        if tuple(persons) != self._persons:
-            self._persons = tuple(persons)
-            self.node.people(self.id, persons, snapshot.max_participants)
+        if tuple(persons) == self._persons:
+            return
+        former, self._persons = self._persons or (), tuple(persons)
+        self.node.people(self.id, persons, snapshot.max_participants)
+        if {person.id for person in persons} - {person.id for person in former}:
+            # Wishes name participants; where one of those has come by another browser, media has a new name for them.
+            for present in self.present.values():
+                self.wish(present, again=False)
+
+    def wish(self, present: Present, again: bool = True) -> None:
+        """Hands a viewer's wishes on, in the names that media has for people.
+
+        Args:
+            again: also when media was told the same before. Wishes that name somebody else than those who came
+                meanwhile would hide them, and a newcomer in a fresh slot is shown until the page wishes otherwise.
+        """
+        if present.wishes is None or present.state not in INSIDE:
+            return
+        keys = self.keys()
+        show = [
+            Wish(keys[wish.participant], wish.source, wish.max_height)
+            for wish in present.wishes.show
+            if wish.participant in keys
+        ]
+        pin = None if present.wishes.pin is None else keys.get(present.wishes.pin)
+        if again or present.wished != (show, pin):
+            present.wished = (show, pin)
+            self.node.wishes(self.id, present.key, show, pin)
 
     # -- telling --
 
@@ -343,8 +371,12 @@ class LiveRoom:
     def connection(self, key: str, connected: bool) -> None:
         """Media or RTCP came within 5 s, or no longer does."""
         present = self.by_key(key)
-        if present is not None:
+        if present is not None and self.snapshot is not None:
             present.presence.media = connected
+            if not connected and present.presence.peer:
+                # A page that closed its connection, rather than lost it, has no peer any more: its websocket counts.
+                media = self.node.welcome(self.id, key, Device(), self.snapshot.max_participants).media
+                present.presence.peer = media == "kept"
             self.tick(self.now())
 
     def expired(self, key: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 from vardrum.control import signaling
 from vardrum.control.visits.values import Role
-from vardrum.tests.api.websocket_house import ORIGIN, House
+from vardrum.tests.api.websocket_house import OFFER, ORIGIN, House
 from vardrum.tests.support.wait import wait_until
 
 PATIENT, CAREGIVER = ("Pat", Role.PATIENT), ("Car", Role.CAREGIVER)
@@ -193,10 +193,11 @@ async def test_an_offer_that_is_refused_says_why_and_ids_must_grow(house: House)
     page = await room.admitted("Pat")
     await page.say("offer", id=2, sdp="broken", restart=False)
     assert (await page.hears("error", code="bad-offer", re=2))["detail"]
-    await page.say("offer", id=2, sdp="v=0", restart=False)
+    await page.say("offer", id=2, sdp=OFFER, restart=False)
     await page.hears("error", code="bad-offer", re=2)
-    await page.say("offer", id=3, sdp="v=0", restart=False)
-    await page.hears("answer", id=3)
+    await page.say("offer", id=3, sdp=OFFER, restart=True)
+    await page.hears("error", code="no-peer", re=3)
+    await page.offer(id=4)
 
 
 async def test_a_reader_that_does_not_read_is_cut_off_and_fills_no_memory(house: House) -> None:

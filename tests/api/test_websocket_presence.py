@@ -66,8 +66,7 @@ async def test_with_a_peer_media_decides(house: House) -> None:
     room = await house.room(PATIENT, CAREGIVER)
     host = await room.host("Car")
     page = await room.admitted("Pat")
-    await page.say("offer", id=1, sdp="v=0", restart=False)
-    await page.hears("answer")
+    await page.offer()
     await connection(host, "Pat", "lost")  # nothing came within 5 s of the answer
     house.live.connection(room.id, room.ids["Pat"], True)
     await connection(host, "Pat", "connected")
@@ -86,8 +85,7 @@ async def test_a_page_that_comes_back_to_its_peer_is_connecting_until_media_flow
     await page.hears("waiting")
     await host.say("admit", participant=room.ids["Pat"])
     await page.hears("admitted")
-    await page.say("offer", id=1, sdp="v=0", restart=False)
-    await page.hears("answer")
+    await page.offer()
     house.live.connection(room.id, room.ids["Pat"], True)
     await page.close()
     await connection(host, "Pat", "connected")  # a lost websocket is no leave: media goes on

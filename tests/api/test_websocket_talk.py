@@ -114,8 +114,7 @@ async def test_muting_oneself_is_shown_and_enforced(house: House) -> None:
     assert house.node.mutes[room.id, room.ids["Pat"], "camera"] is True
     # A new connection of the same page is muted before it sends anything.
     house.node.mutes.clear()
-    await patient.say("offer", id=1, sdp="v=0", restart=False)
-    await patient.hears("answer")
+    await patient.offer()
     assert house.node.mutes[room.id, room.ids["Pat"], "camera"] is True
 
 
@@ -183,6 +182,41 @@ async def test_wishes_name_people_who_are_inside(house: House) -> None:
     await host.say("wishes", show=show, pin=room.ids["Pat"])
     await host.settled()
     assert house.node.wished[room.id, room.ids["Car"]] == ([Wish(room.ids["Pat"], "camera", 360)], room.ids["Pat"])
+
+
+async def test_wishes_are_handed_on_anew_only_when_somebody_they_name_comes(house: House) -> None:
+    room = await house.room(PATIENT, RELATIVE, CAREGIVER)
+    host = await room.host("Car")
+    await host.say("wishes", show=[{"participant": room.ids["Rel"], "source": "camera", "max_height": 360}])
+    await host.settled()
+    house.node.wished.clear()
+    await room.admitted("Pat")
+    await host.lists("participants", lambda people: len(people) == 2)
+    # Said again, they would hide Pat, whom the page hasn't had the time to wish for.
+    assert house.node.wished == {}
+    await room.admitted("Rel")
+    await host.lists("participants", lambda people: len(people) == 3)
+    assert house.node.wished == {(room.id, room.ids["Car"]): ([Wish(room.ids["Rel"], "camera", 360)], None)}
+
+
+async def test_a_page_that_was_loaded_anew_is_not_muted_by_its_former_self_but_still_by_a_host(house: House) -> None:
+    room = await house.room(PATIENT, CAREGIVER)
+    host = await room.host("Car")
+    token = await room.token("Pat")
+    page = await house.hello(token)
+    await page.hears("waiting")
+    await room.does(Verb.ADMIT, "Pat")
+    await page.hears("admitted")
+    await page.say("muted", source="camera", muted=True)
+    await host.say("mute", participant=room.ids["Pat"])
+    await page.hears("mute")
+    await page.offer()
+    await page.close()
+    again = await house.hello(token)
+    await again.hears("admitted")
+    await again.hears("mute", source="microphone")
+    await again.offer()
+    await host.lists("participants", lambda people: people[-1]["muted"] == {"microphone": True, "camera": False})
 
 
 async def test_media_tells_of_speakers_and_of_how_to_send(house: House) -> None:

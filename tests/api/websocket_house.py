@@ -1,4 +1,4 @@
-"""A house for websocket tests: real database, rules, server and sockets; of media only a node's bookkeeping."""
+"""A house for websocket tests: real database, rules, media node, server and sockets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from vardrum.control.visits.refused import Refused
 from vardrum.control.visits.scene import Policy
 from vardrum.control.visits.service import Visits
 from vardrum.control.visits.values import Actor, Role, Verb, Vouched
-from vardrum.sfu.types import Device, Offer, OfferRefused, Person, SlotView, Source, Welcome, Wish
+from vardrum.sfu.node import Node
+from vardrum.sfu.types import Device, Listener, MediaSettings, Offer, Person, Source, Wish
 
 PORTAL = Actor("u1", "Ward 7")
 ORIGIN = "https://video.example.org"
@@ -46,80 +47,58 @@ def _validators() -> dict[str, Draft202012Validator]:
 DESCRIBED = _validators()
 
 
-class Desk:
-    """Keeps what a node is told, and gives slots as a node does; what packets do is the node's own tests' matter."""
+# An offer of Chromium with slots for a room of four.
+OFFER = (Path(__file__).parents[1] / "unit" / "data" / "sdp" / "offer-chromium-small.sdp").read_bytes().decode("ascii")
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+
+class WatchedNode(Node):
+    """The real node, which also keeps what it was told."""
+
+    def __init__(self, settings: MediaSettings, listener: Listener) -> None:
+        super().__init__(settings, listener)
         self.persons: dict[str, list[Person]] = {}
-        self.joined: dict[tuple[str, str], Offer] = {}
+        self.joined: list[tuple[str, str]] = []
         self.wished: dict[tuple[str, str], tuple[list[Wish], str | None]] = {}
         self.mutes: dict[tuple[str, str, str], bool] = {}
         self.sharing: dict[tuple[str, str], bool] = {}
         self.dropped: list[tuple[str, str]] = []
         self.closed: list[str] = []
         self.during_join: Callable[[], Any] | None = None
-        self._told: dict[tuple[str, str], list[SlotView]] = {}
 
     def people(self, room: str, persons: Sequence[Person], max_participants: int) -> None:
         self.persons[room] = list(persons)
-        for where, participant in list(self.joined):
-            if where == room:
-                self._tell(room, participant)
-
-    def _tell(self, room: str, viewer: str) -> None:
-        slots = self.slots(room, viewer)
-        if self._told.get((room, viewer)) != slots:
-            self._told[room, viewer] = slots
-            self._live.slots_changed(room, viewer, slots)
-
-    def slots(self, room: str, participant: str) -> list[SlotView]:
-        if (room, participant) not in self.joined:
-            return []
-        people = {person.id: person for person in self.persons.get(room, [])}
-        me = people.get(participant)
-        if me is None:
-            return []
-        seen = [
-            other
-            for other in people.values()
-            if other is not me
-            and ((me.state == other.state == "admitted") or me.with_host == other.id or other.with_host == me.id)
-        ]
-        return [SlotView(str(3 + at), other.id, "camera") for at, other in enumerate(seen)]
-
-    def welcome(self, room: str, participant: str, device: Device, max_participants: int) -> Welcome:
-        kept = (room, participant) in self.joined
-        slots = {"audio": max_participants - 1, "video": max_participants}
-        send = {"microphone": {"max_bitrate": 24000, "ptime": 20, "red": False}}
-        return Welcome(slots, send, "kept" if kept else "new", "phone" if device.mobile else "desktop")
+        super().people(room, persons, max_participants)
 
     async def join(self, room: str, participant: str, offer: Offer) -> str:
-        if offer.sdp == "broken":
-            raise OfferRefused("bad-offer", "expected an SDP with three sending m-lines")
-        self.joined[room, participant] = offer
-        self._tell(room, participant)
+        answer = await super().join(room, participant, offer)
+        self.joined.append((room, participant))
         if self.during_join is not None:
             await self.during_join()
-        return f"answer to {offer.id}"
+        return answer
+
+    def kept(self, room: str, participant: str) -> bool:
+        """Whether there is a peer."""
+        return self.welcome(room, participant, Device(), 2).media == "kept"
 
     def wishes(self, room: str, participant: str, show: Sequence[Wish], pin: str | None) -> None:
         self.wished[room, participant] = (list(show), pin)
+        super().wishes(room, participant, show, pin)
 
     def mute(self, room: str, participant: str, source: Source, muted: bool) -> None:
         self.mutes[room, participant, source] = muted
+        super().mute(room, participant, source, muted)
 
     def share(self, room: str, participant: str, on: bool) -> None:
         self.sharing[room, participant] = on
+        super().share(room, participant, on)
 
     def drop(self, room: str, participant: str) -> None:
         self.dropped.append((room, participant))
-        self.joined.pop((room, participant), None)
+        super().drop(room, participant)
 
     def close_room(self, room: str) -> None:
         self.closed.append(room)
-        self.persons.pop(room, None)
-        self.joined = {key: offer for key, offer in self.joined.items() if key[0] != room}
+        super().close_room(room)
 
 
 class Page:
@@ -181,6 +160,15 @@ class Page:
         found: list[Any] = (await self.until(newest, within))[0]
         return found
 
+    async def offer(self, id: int = 1, **changes: Any) -> Message:
+        """Offers a peer, and waits for its answer."""
+        await self.say("offer", **{"id": id, "sdp": OFFER, "restart": False, **changes})
+        return await self.hears("answer", id=id)
+
+    async def sees(self, *participants: str) -> list[Any]:
+        """Waits until the slots show these people, and nobody else."""
+        return await self.lists("slots", lambda slots: {one["participant"] for one in slots} == set(participants))
+
     async def closed(self, within: float = 5) -> int | None:
         """The close code."""
         await asyncio.wait_for(asyncio.shield(self._reader), within)
@@ -216,7 +204,7 @@ class House:
             if await transaction.db.get(Tenant, "demo") is None:
                 transaction.db.add(Tenant(id="demo", name="Demo", created_at=datetime.now(UTC)))
         self.live = Live(self.visits)
-        self.node = Desk(self.live)
+        self.node = await self._stack.enter_async_context(WatchedNode(MediaSettings(port=0), self.live))
         self.live.node = self.node
         await self.live.start()
         self._stack.push_async_callback(self.live.stop)
