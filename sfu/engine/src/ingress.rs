@@ -124,8 +124,7 @@ impl Peer {
         }
         let mut changed = !layer.alive;
         layer.alive = true;
-        if starts_key_frame && codec == Codec::VP8 {
-            let size = vp8::key_frame_size(payload).unwrap_or((0, 0));
+        if let Some(size) = key_frame_size(codec, payload).filter(|_| starts_key_frame) {
             changed |= size != layer.size;
             layer.size = size;
         }
@@ -184,5 +183,13 @@ fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
         Codec::VP8 => vp8::starts_key_frame(payload),
         Codec::H264_PM0 | Codec::H264_PM1 => h264::starts_key_frame(payload),
         _ => codec.is_audio(),
+    }
+}
+
+fn key_frame_size(codec: Codec, payload: &[u8]) -> Option<(u16, u16)> {
+    match codec {
+        Codec::VP8 => vp8::key_frame_size(payload),
+        Codec::H264_PM0 | Codec::H264_PM1 => h264::key_frame_size(payload),
+        _ => None,
     }
 }

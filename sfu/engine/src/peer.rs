@@ -174,9 +174,7 @@ impl Peer {
     /// An authenticated packet came from `from`.
     pub fn on_authentic(&mut self, now: Micros, from: SocketAddr) {
         self.last_received = now;
-        if self.ice.selected() != Some(from) {
-            self.ice.on_media(now, from);
-        }
+        self.ice.on_media(now, from);
     }
 
     pub fn learn(&mut self, ssrc: u32, stream: Stream) -> bool {
