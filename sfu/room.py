@@ -41,11 +41,24 @@ def _partners(people: Iterable[Person]) -> Mapping[str, str]:
 
 @dataclass
 class Pair:
-    """Audio slot and video slot *i* of one viewer: whose they are, and were."""
+    """Audio slot and video slot *i* of one viewer.
+
+    Attributes:
+        owner: whose it is; `former`: whose it was before.
+        pictured: whose picture may have been shown in it last.
+        wished: whether the owner's picture may be shown now.
+    """
 
     owner: str | None = None
     former: str | None = None
-    wished: bool = True  # whether the picture may be shown without a wish that names its owner
+    pictured: str | None = None
+    wished: bool = False
+
+    def allow(self, wished: bool) -> None:
+        """Decides on the owner's picture, and remembers whose face has been there."""
+        self.wished = wished
+        if wished:
+            self.pictured = self.owner
 
 
 @dataclass
@@ -87,7 +100,8 @@ class View:
                 if free in self.freed:
                     self.freed.remove(free)
                 # A face may only appear where another's was once the page has asked for it by name.
-                pair.owner, pair.wished = other, pair.former in (None, other)
+                pair.owner = other
+                pair.allow(pair.pictured in (None, other))
 
     def _free_for(self, other: str) -> int | None:
         own = next((i for i in self.freed if self.pairs[i].former == other), None)
@@ -100,7 +114,7 @@ class View:
         """Takes the whole list of pictures that are on screen."""
         self.wishes = {(wish.participant, wish.source): wish.max_height for wish in show}
         for pair in self.pairs:
-            pair.wished = pair.owner is not None and (pair.owner, "camera") in self.wishes
+            pair.allow(pair.owner is not None and (pair.owner, "camera") in self.wishes)
 
     def camera_height(self, other: str) -> int | None:
         """How tall this viewer wants `other`'s camera, in pixels; None: not on screen."""
