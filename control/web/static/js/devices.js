@@ -161,6 +161,18 @@ export class Devices extends EventTarget {
   }
 }
 
+/**
+ * The screen, a window or a tab, as the person picks it; null where they changed their mind.
+ * @param picture {width, height, frameRate} at most
+ */
+export async function captureScreen({ width = 1920, height = 1080, frameRate = 15 } = {}) {
+  const video = { width: { max: width }, height: { max: height }, frameRate: { max: frameRate } };
+  const stream = await navigator.mediaDevices.getDisplayMedia({ video, audio: false }).catch(() => null);
+  const track = stream?.getVideoTracks()[0] ?? null;
+  if (track) track.contentHint = "detail"; // small letters matter more than motion
+  return track;
+}
+
 function reason(error) {
   const names = {
     NotAllowedError: "denied",

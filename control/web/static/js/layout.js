@@ -2,7 +2,9 @@
 
 const GAP = 8;
 const WIDE = 16 / 9;
+// A wide camera cut to an upright tile loses more than half: on a phone a face is still large, elsewhere it isn't worth it.
 const TALL = 3 / 4;
+const SQUARE = 1;
 
 /**
  * @param size {width, height} in CSS pixels, @param count number of tiles,
@@ -26,12 +28,13 @@ function full({ width, height }) {
 // Equal tiles, as large as they get, between upright and wide; the last row is centred.
 function grid(area, count) {
   let best = null;
+  const narrow = area.width < area.height ? TALL : SQUARE;
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
     let width = (area.width - GAP * (columns - 1)) / columns;
     let height = (area.height - GAP * (rows - 1)) / rows;
     if (width / height > WIDE) width = height * WIDE;
-    if (width / height < TALL) height = width / TALL;
+    if (width / height < narrow) height = width / narrow;
     if (!best || width * height > best.width * best.height) best = { columns, rows, width, height };
   }
   const { columns, rows, width, height } = best;

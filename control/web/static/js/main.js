@@ -6,17 +6,20 @@ import { el } from "./dom.js";
 import { expose } from "./hook.js";
 import { bind, dayAndClock, onLanguage, suggest, t } from "./i18n.js";
 import { outcome, Waiting } from "./lobby.js";
+import { chime } from "./meter.js";
 import { patientRoom } from "./patient.js";
 import { Doorway, readAddress } from "./session.js";
 import { button, card, Shell } from "./shell.js";
 import { Slots } from "./slots.js";
 import { staffRoom } from "./staff.js";
 import { Visit } from "./visit.js";
+import { keepAwake } from "./wake.js";
 
 const AGAIN = 2000;
 // Refusals of what a person did by hand are told; the rest mends itself.
 const TOLD = new Set(["identify", "admit", "hold", "deny", "remove", "mute", "identity", "lock", "unlock", "end", "sharing", "help"]);
 const ROOM = ["identifying", "admitted"];
+const STAYS = [...ROOM, "connecting", "waiting", "held"];
 
 const page = document.getElementById("page");
 const notices = document.getElementById("notices");
@@ -34,7 +37,9 @@ onLanguage(title);
 
 function title() {
   const unit = visit?.room?.care_unit?.name;
-  document.title = unit ? `${t("page.title")} – ${unit}` : t("page.title");
+  const waiting = visit?.queue.length ? `(${visit.queue.length}) ` : "";
+  const text = waiting + (unit ? `${t("page.title")} – ${unit}` : t("page.title"));
+  if (document.title !== text) document.title = text;
 }
 
 /** Puts a screen on the page; in the quiet shell, or (a Room) all over it. */
@@ -45,7 +50,10 @@ function put(next, element, inShell = true) {
   if (inShell) {
     shell.put(element);
     if (!shell.element.isConnected) page.replaceChildren(shell.element);
-  } else if (!element.isConnected) page.replaceChildren(element);
+  } else if (!element.isConnected) {
+    page.replaceChildren(element);
+    element.querySelector("main").focus({ preventScroll: true });
+  }
 }
 
 function say(options) {
@@ -115,7 +123,13 @@ function arrive(doorway, session) {
   visit = new Visit({ doorway, session, devices, slots });
   visit.room = about;
   title();
-  visit.addEventListener("state", () => showVisit(doorway));
+  visit.addEventListener("state", ({ detail }) => {
+    keepAwake(STAYS.includes(visit.state));
+    // They may have looked away while they waited.
+    if (visit.state === "admitted" && ["waiting", "held"].includes(detail?.former)) void chime().catch(() => undefined);
+    showVisit(doorway);
+  });
+  visit.addEventListener("people", title);
   visit.addEventListener("welcome", () => {
     shell.about(visit.room);
     title();
@@ -132,8 +146,12 @@ function arrive(doorway, session) {
     visit.join();
   };
   if (doorway.joined) {
+    const { muted } = doorway;
+    // The camera stays dark, the microphone is taken but not sent, as before.
+    devices.wanted.camera = !muted.camera;
+    visit.muted = muted;
     void devices.start();
-    return join();
+    return visit.join();
   }
   screen = "check";
   const check = new Check({ room: about, name: about?.display_name ?? "" }, devices, join);

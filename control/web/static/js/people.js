@@ -12,6 +12,7 @@ export class People {
   #queue;
   #inside;
   #nobody;
+  #alone;
   #count;
   #lock;
   #spoken;
@@ -23,6 +24,7 @@ export class People {
     this.#queue = el("ul", { class: "cards", testid: "queue" });
     this.#inside = el("ul", { class: "rows", testid: "inside" });
     this.#nobody = el("p", { class: "panel-empty", t: "people.nobody" });
+    this.#alone = el("p", { class: "panel-empty", t: "people.nobody-inside" });
     this.#count = el("span", { class: "count" });
     this.#spoken = el("p", { class: "unseen", "aria-live": "polite" });
     this.#lock = button("people.lock", { symbol: "lock", testid: "lock", click: () => this.lock() });
@@ -37,6 +39,7 @@ export class People {
         this.#nobody,
         this.#queue,
         el("h3", { t: "people.inside" }),
+        this.#alone,
         this.#inside,
       ),
       el(
@@ -63,6 +66,7 @@ export class People {
   update() {
     const { queue, others } = this.#visit;
     show(this.#nobody, queue.length === 0);
+    show(this.#alone, others.length === 0);
     show(this.#count, queue.length > 0);
     if (this.#count.textContent !== String(queue.length)) {
       if (Number(this.#count.textContent || 0) < queue.length) {
@@ -84,10 +88,10 @@ export class People {
     const connection = el("span", { class: "dot", role: "img" });
     const act = (type) => () => this.#decide(type, card.entry);
     const buttons = {
-      identify: button("act.identify", { symbol: "id", testid: "identify", click: act("identify") }),
-      record: button("act.record", { symbol: "check", testid: "record-identity", click: () => this.#asks.identity(card.entry) }),
       admit: button("act.admit", { kind: "primary", testid: "admit", click: act("admit") }),
+      identify: button("act.identify", { symbol: "id", testid: "identify", click: act("identify") }),
       hold: button("act.hold", { testid: "hold", click: act("hold") }),
+      record: button("act.record", { testid: "record-identity", click: () => this.#asks.identity(card.entry) }),
       write: button("act.write", { kind: "quiet", symbol: "chat", testid: "write-to", click: () => this.#write(card.entry) }),
       deny: button("act.deny", { kind: "danger-quiet", testid: "deny", click: () => this.#ask("deny", card.entry) }),
     };
@@ -117,7 +121,6 @@ export class People {
     show(second, arrivals > 1 || this.#visit.participants.some((one) => one.id === entry.participant));
     show(buttons.identify, !identifying);
     show(buttons.hold, identifying);
-    buttons.record.classList.toggle("primary", identifying && !entry.identity);
   }
 
   #row(person) {
@@ -126,7 +129,7 @@ export class People {
     const identity = el("span", { class: "chip" });
     const connection = el("span", { class: "dot", role: "img" });
     const entry = { participant: person.id };
-    const mute = button("act.mute", { symbol: "mic-off", testid: "mute-participant", click: () => this.#decide("mute", entry) });
+    const mute = button("act.mute", { testid: "mute-participant", click: () => this.#decide("mute", entry) });
     const hold = button("act.hold", { testid: "hold", click: () => this.#decide("hold", entry) });
     const remove = button("act.remove", { kind: "danger-quiet", testid: "remove", click: () => this.#ask("remove", row.entry) });
     const row = el(

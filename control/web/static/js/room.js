@@ -53,7 +53,7 @@ export class Room {
       "div",
       { class: "room", testid: "room" },
       el("header", { class: "room-header" }, mark(), this.#unit, languageButton()),
-      el("main", { class: "room-main" }, this.stage.element, this.#banner),
+      el("main", { class: "room-main", tabindex: "-1" }, this.stage.element, this.#banner),
       this.#side,
       el("footer", { class: "bar", role: "toolbar", label: "bar.label" }, this.#bar, this.#more),
     );
@@ -64,6 +64,7 @@ export class Room {
     for (const type of ["people", "network", "state", "welcome"]) visit.addEventListener(type, () => this.update());
     devices.addEventListener("change", () => this.update());
     slots.addEventListener("blocked", () => this.update());
+    slots.addEventListener("change", () => this.#banners());
     visit.chat.addEventListener("lines", () => this.update());
   }
 
@@ -85,7 +86,11 @@ export class Room {
     };
     this.panel("chat", { symbol: "chat", title: "chat.title", element: writing.element, shown: (open) => writing.shown(open) });
     const more = this.control("more", "bar.more", "more", () => undefined);
-    more.setAttribute("popovertarget", "more-menu");
+    if ("popover" in HTMLElement.prototype) more.setAttribute("popovertarget", "more-menu");
+    else {
+      this.#more.hidden = true;
+      more.addEventListener("click", () => show(this.#more, this.#more.hidden));
+    }
     this.#more.append(
       this.#entry("hand", "bar.hand-up", "more-hand", () => visit.raiseHand(!visit.hand), "narrow"),
       this.#entry("screen", "bar.screen-on", "more-screen", () => {
@@ -121,7 +126,8 @@ export class Room {
         class: `entry ${extra}`, type: "button", testid,
         on: {
           click: () => {
-            this.#more.hidePopover?.();
+            if (this.#more.hidePopover) this.#more.hidePopover();
+            else show(this.#more, false);
             click();
           },
         },
@@ -216,6 +222,9 @@ export class Room {
     if (!visit.online || visit.silent) wanted.push("lost");
     if (this.#slots.blocked) wanted.push("blocked");
     if (visit.state === "identifying") wanted.push("identifying");
+    // Only the host who looks at the document has that person in a slot.
+    const alone = visit.queue.some((one) => one.state === "identifying" && this.#slots.slotOf(one.participant, "camera"));
+    if (alone) wanted.push("identifying-host");
     for (const source of ["microphone", "camera"]) {
       if (this.#devices.wanted[source] && this.#devices.problems[source] && !visit.muted[source]) wanted.push(source);
     }
@@ -232,7 +241,7 @@ export class Room {
       return el("div", { class: `banner ${name}`, "data-banner": name, testid: `banner-${name}` }, icon(symbol), el("p", { t: text }), more);
     };
     if (name === "lost") return make("network", "banner.lost");
-    if (name === "identifying") return make("id", "banner.identifying");
+    if (name.startsWith("identifying")) return make("id", `banner.${name}`);
     if (name === "blocked") {
       return make("sound", "banner.blocked", button("banner.unblock", {
         kind: "primary", testid: "unblock", click: () => void this.#slots.unblock(),

@@ -77,6 +77,15 @@ export class Doorway {
     this.#write({ ...this.#kept, joined });
   }
 
+  /** {microphone, camera}: what was off last; a reload must not turn a microphone on. */
+  get muted() {
+    return { microphone: false, camera: false, ...this.#kept.muted };
+  }
+
+  set muted(muted) {
+    this.#write({ ...this.#kept, muted: { ...muted } });
+  }
+
   /** Whether there is anything to come in with. */
   get possible() {
     return Boolean(this.#kept.resume || this.#address.invite || this.#address.embedToken);

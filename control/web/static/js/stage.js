@@ -83,6 +83,7 @@ export class Stage {
     const note = el("span", { class: "note" });
     const name = el("span", { class: "name" });
     const off = el("span", { class: "tag-icon" }, icon("mic-off"));
+    const weak = el("span", { class: "tag-icon weak", role: "img", label: "stage.weak", title: "stage.weak" }, icon("network"));
     const hand = el("span", { class: "tag-icon raised" }, icon("hand"));
     const pin = el(
       "button",
@@ -97,15 +98,15 @@ export class Stage {
       { class: `tile ${source}`, testid: "tile", "data-participant": person.id, "data-source": source },
       picture.video,
       el("div", { class: "cover" }, face, note),
-      el("div", { class: "tag" }, off, hand, name),
+      el("div", { class: "tag" }, off, hand, weak, name),
       pin,
     );
-    tile.parts = { picture, face, note, name, off, hand, pin };
+    tile.parts = { picture, face, note, name, off, hand, weak, pin };
     return tile;
   }
 
   #refresh(tile, { person, source }) {
-    const { picture, face, note, name, off, hand, pin } = tile.parts;
+    const { picture, face, note, name, off, hand, weak, pin } = tile.parts;
     const who = person.display_name || "";
     const screen = source === "screen";
     tile.dataset.picture = picture.live ? "live" : "blank";
@@ -119,6 +120,7 @@ export class Stage {
     bind(note, this.#noteOf(person, source));
     show(off, !screen && person.muted?.microphone === true);
     show(hand, !screen && person.hand === true);
+    show(weak, !screen && ["poor", "sound_only"].includes(this.#visit.quality.get(person.id)?.level));
     const pinned = this.#pinned === tile.dataset.key;
     pin.setAttribute("aria-pressed", String(pinned));
     bindAttribute(pin, "aria-label", pinned ? "stage.unpin" : "stage.pin", { name: name.textContent });

@@ -7,6 +7,7 @@
 import { Call } from "./call.js";
 import { Chat } from "./chat.js";
 import { describeDevice } from "./device.js";
+import { captureScreen } from "./devices.js";
 import { suggest } from "./i18n.js";
 import { Recovery } from "./recovery.js";
 import { Socket } from "./socket.js";
@@ -104,6 +105,7 @@ export class Visit extends EventTarget {
 
   join() {
     this.#doorway.joined = true;
+    this.#doorway.muted = this.muted;
     this.#to("connecting");
     this.#socket.start();
     this.#recovery.start();
@@ -123,6 +125,7 @@ export class Visit extends EventTarget {
   async turn(source, on) {
     this.muted[source] = !on;
     if (source === "microphone") this.mutedBy = null;
+    this.#doorway.muted = this.muted;
     // The camera's light goes out when it is off; the microphone is kept, so that it is back without delay.
     if (source === "camera" || on) await this.#devices.turn(source, on);
     this.#tracks();
@@ -132,16 +135,8 @@ export class Visit extends EventTarget {
 
   /** Shows the screen; resolves when it is shown or the person changed their mind. */
   async share() {
-    const { width, height, frameRate } = this.#call?.picture("screen") ?? {};
-    let stream;
-    try {
-      const video = { width: { max: width ?? 1920 }, height: { max: height ?? 1080 }, frameRate: { max: frameRate ?? 15 } };
-      stream = await navigator.mediaDevices.getDisplayMedia({ video, audio: false });
-    } catch {
-      return;
-    }
-    const [track] = stream.getVideoTracks();
-    track.contentHint = "detail";
+    const track = await captureScreen(this.#call?.picture("screen"));
+    if (!track) return;
     track.addEventListener("ended", () => this.sharing === track && this.unshare());
     this.sharing = track;
     this.#socket.send({ type: "sharing", on: true });
@@ -194,6 +189,7 @@ export class Visit extends EventTarget {
       if (this.sharing && shared) this.unshare(); // a host's screen has taken its place
     },
     participants: ({ participants }) => {
+      this.#tellChanges(participants);
       this.participants = participants;
       this.#slots.cameraOff(participants.filter((one) => one.muted?.camera).map((one) => one.id));
       this.hand = participants.find((one) => one.id === this.me?.id)?.hand ?? this.hand;
@@ -219,11 +215,12 @@ export class Visit extends EventTarget {
     mute: ({ source, by }) => {
       if (source === "screen") return this.unshare();
       this.muted[source] = true;
+      this.#doorway.muted = this.muted;
       if (source === "camera") void this.#devices.turn("camera", false);
       else this.mutedBy = by;
       this.#tracks();
       this.#sayMuted(source);
-      this.#notice("notice.muted-by", { name: this.nameOf(by) });
+      this.#notice(source === "camera" ? "notice.muted-camera-by" : "notice.muted-by", { name: this.nameOf(by) });
       this.#say("people");
     },
     chat: (message) => this.chat.heard(message, this.me?.id),
@@ -377,6 +374,20 @@ export class Visit extends EventTarget {
     this.state = state;
     if (former !== state) this.dispatchEvent(new CustomEvent("state", { detail: { former } }));
     else this.#say("state");
+  }
+
+  // Says who came and who went; not of the first list, which is everybody.
+  #tellChanges(participants) {
+    if (this.participants.length === 0) return;
+    const before = new Set(this.participants.map((one) => one.id));
+    const now = new Set(participants.map((one) => one.id));
+    const tell = (key, people, known) => {
+      for (const one of people) {
+        if (!known.has(one.id) && one.id !== this.me?.id) this.#notice(key, { name: one.display_name });
+      }
+    };
+    tell("notice.joined", participants, before);
+    tell("notice.gone", this.participants, now);
   }
 
   #notice(key, params) {

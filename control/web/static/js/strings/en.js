@@ -88,7 +88,7 @@ export default {
   "wait.offline-2": "You don't have to do anything.",
   "wait.letter": "From the staff",
 
-  "help.phone": "Ask to be phoned instead",
+  "help.phone": "Ask to be phoned",
   "help.phone-sent": "The staff have been told",
 
   "out.denied": "You were not let in",
@@ -119,6 +119,7 @@ export default {
   "stage.camera-off": "The camera is off",
   "stage.paused": "The picture rests so that the sound holds",
   "stage.lost": "Has lost the network",
+  "stage.weak": "Weak network",
   "stage.screen-of": "Screen: {name}",
   "stage.pin": "Show {name} large",
   "stage.unpin": "Show everyone the same size",
@@ -150,6 +151,8 @@ export default {
 
   "notice.muted-by": "{name} turned your microphone off. You can turn it on again.",
   "notice.muted-camera-by": "{name} turned your camera off. You can turn it on again.",
+  "notice.joined": "{name} is in the visit",
+  "notice.gone": "{name} has left the visit",
   "notice.hand": "{name} raises a hand",
   "notice.fallback": "{name} asks to be phoned",
 

@@ -88,7 +88,7 @@ export default {
   "wait.offline-2": "Du behöver inte göra något.",
   "wait.letter": "Från personalen",
 
-  "help.phone": "Be att bli uppringd i stället",
+  "help.phone": "Be att bli uppringd",
   "help.phone-sent": "Personalen har fått veta det",
 
   "out.denied": "Du blev inte insläppt",
@@ -119,6 +119,7 @@ export default {
   "stage.camera-off": "Kameran är av",
   "stage.paused": "Bilden vilar för att ljudet ska hålla",
   "stage.lost": "Har tappat nätet",
+  "stage.weak": "Svagt nät",
   "stage.screen-of": "Skärm: {name}",
   "stage.pin": "Visa {name} stort",
   "stage.unpin": "Visa alla lika stort",
@@ -150,6 +151,8 @@ export default {
 
   "notice.muted-by": "{name} stängde av din mikrofon. Du kan slå på den igen.",
   "notice.muted-camera-by": "{name} stängde av din kamera. Du kan slå på den igen.",
+  "notice.joined": "{name} är med i besöket",
+  "notice.gone": "{name} har lämnat besöket",
   "notice.hand": "{name} räcker upp handen",
   "notice.fallback": "{name} ber att bli uppringd",
 
