@@ -1,0 +1,107 @@
+"""Tracks of a synthetic person, and what is seen and heard in the tracks that come back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from vardrum.codecs import media
+
+
+class _Paced(MediaStreamTrack):
+    """Gives its frames in real time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began: float | None = None
+
+    async def _due(self, second: float) -> None:
+        """Until `second` seconds after the first frame."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        await asyncio.sleep(max(0.0, self._began + second - now))
+
+
+class NumberedPicture(_Paced):
+    """A person's film."""
+
+    kind = "video"
+
+    def __init__(self, person: int, width: int, height: int, frame_rate: int) -> None:
+        super().__init__()
+        self.number = 0
+        self._person, self._width, self._height, self._frame_rate = person, width, height, frame_rate
+
+    async def recv(self) -> av.VideoFrame:
+        await self._due(self.number / self._frame_rate)
+        frame = media.video_frame(self._person, self.number, self._width, self._height)
+        frame.pts, frame.time_base = self.number * 90_000 // self._frame_rate, Fraction(1, 90_000)
+        self.number += 1
+        return frame
+
+
+class Tone(_Paced):
+    """A person's sound."""
+
+    kind = "audio"
+
+    def __init__(self, person: int) -> None:
+        super().__init__()
+        self._person = person
+        self._sample = 0
+
+    async def recv(self) -> av.AudioFrame:
+        await self._due(self._sample / media.SAMPLE_RATE)
+        frame = media.audio_frame(self._person, self._sample)
+        frame.pts, frame.time_base = self._sample, Fraction(1, media.SAMPLE_RATE)
+        self._sample += 960
+        return frame
+
+
+@dataclass
+class Watched:
+    """What has come in one slot, newest last.
+
+    Attributes:
+        seen: what each decoded picture said of itself, None where it couldn't be read, and the picture's size.
+        decoded: pictures since the beginning.
+        samples: the last half second of sound, one channel.
+    """
+
+    seen: deque[tuple[media.Seen | None, tuple[int, int]]] = field(default_factory=lambda: deque(maxlen=2000))
+    decoded: int = 0
+    samples: deque[int] = field(default_factory=lambda: deque(maxlen=media.SAMPLE_RATE // 2))
+
+    def tone(self) -> int | None:
+        """Whose tone is heard now."""
+        return media.read_tone(np.array(self.samples, dtype=np.int16))
+
+    def forget(self) -> None:
+        """As if nothing had come yet."""
+        self.seen.clear()
+        self.samples.clear()
+        self.decoded = 0
+
+
+async def watch(track: MediaStreamTrack, into: Watched) -> None:
+    """Decodes a track until it ends."""
+    while True:
+        try:
+            frame = await track.recv()
+        except MediaStreamError:
+            return
+        if isinstance(frame, av.VideoFrame):
+            into.seen.append((media.read_video_frame(frame), (frame.width, frame.height)))
+            into.decoded += 1
+        elif isinstance(frame, av.AudioFrame):
+            into.samples.extend(media.mono(frame).tolist())
