@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Playwright, async_playwright
 from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.firefox import Firefox
+from vardrum.tests.support.namespaces import Namespace
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.server import Server
 from vardrum.tests.support.speech import speech
@@ -78,10 +79,10 @@ class Browsers:
         self._stack.push_async_callback(browser.stop)
         return Page(await browser.tab(width=width, height=height), name)
 
-    async def firefox(self, name: str, *, prefix: tuple[str, ...] = ()) -> Page:
+    async def firefox(self, name: str, *, namespace: Namespace | None = None) -> Page:
         """A page in a Firefox process of its own."""
         self._count += 1
-        browser = await Firefox.start(self._scratch / f"firefox-{self._count}", prefix=prefix)
+        browser = await Firefox.start(self._scratch / f"firefox-{self._count}", namespace=namespace)
         self._stack.push_async_callback(browser.stop)
         return Page(await browser.tab(), name)
 

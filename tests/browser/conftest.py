@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from vardrum.tests.support.namespaces import Network
 from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.server import Server
 
@@ -14,3 +16,11 @@ async def portal(server: Server) -> AsyncIterator[Portal]:
     """A booking portal with a key of the running server."""
     async with Portal(server.http, await create_key(server)) as made:
         yield made
+
+
+@pytest.fixture
+async def network(tmp_path: Path) -> AsyncIterator[Network]:
+    """A clinic and a phone in namespaces of their own, with a router between them."""
+    made = await Network.make(tmp_path)
+    yield made
+    await made.close()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from vardrum.tests.conftest import Browsers
-from vardrum.tests.support.portal import Portal
+from vardrum.tests.support.namespaces import CLINIC, Namespace, Network
+from vardrum.tests.support.portal import Portal, create_key
+from vardrum.tests.support.server import Server
 from vardrum.tests.support.stats import measured, start_measuring
 from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, RELATIVE, admit, arrive, meets
 
@@ -14,11 +17,21 @@ SECONDS = 10.0
 
 
 @pytest.mark.timeout(180)
-async def test_firefox_takes_part(portal: Portal, browsers: Browsers) -> None:
+async def test_firefox_takes_part(tmp_path: Path, network: Network, browsers: Browsers) -> None:
+    # Firefox never sends from another address to a loopback one, so media needs an address of its own here.
+    clinic = network.clinic
+    async with Server(tmp_path / "server", media_ip=CLINIC, prefix=clinic.prefix) as server:
+        relay = await clinic.relay(server.host, server.http_port)
+        async with Portal(server.http, await create_key(server), relay=relay) as portal:
+            await visit(portal, browsers, clinic)
+
+
+async def visit(portal: Portal, browsers: Browsers, clinic: Namespace) -> None:
+    """Doctor and relative in Chromium, the patient in Firefox."""
     doctor, patient, relative = await portal.book([DOCTOR, PATIENT, RELATIVE], **NO_DOCUMENTS)
-    host = await browsers.chromium(DOCTOR["display_name"], width=1280)
-    second = await browsers.chromium(RELATIVE["display_name"])
-    firefox = await browsers.firefox(PATIENT["display_name"])
+    host = await browsers.chromium(DOCTOR["display_name"], prefix=clinic.prefix, width=1280)
+    second = await browsers.chromium(RELATIVE["display_name"], prefix=clinic.prefix)
+    firefox = await browsers.firefox(PATIENT["display_name"], namespace=clinic)
     await arrive(host, await portal.vouched_url(doctor), into="admitted")
     await asyncio.gather(arrive(firefox, patient.join_url), arrive(second, relative.join_url))
     await admit(host, patient)

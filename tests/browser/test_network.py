@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from vardrum.tests.support.namespaces import CLINIC, Network
 from vardrum.tests.support.process import Process
 from vardrum.tests.support.wait import wait_until
 
 ASK = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=1).status)"
-
-
-@pytest.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    made = await Network.make(tmp_path)
-    yield made
-    await made.close()
 
 
 async def reaches(network: Network) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, RELATIVE,
 from vardrum.tests.support.wait import wait_until
 
 OUTAGE = 45.0
-
-
-@pytest.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    made = await Network.make(tmp_path)
-    yield made
-    await made.close()
 
 
 async def gather_visit(portal: Portal, host: Page, first: Page, second: Page) -> None:

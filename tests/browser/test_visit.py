@@ -142,7 +142,7 @@ async def test_from_the_offer_to_the_first_picture_it_takes_little_time(portal: 
     took = []
     for _ in range(10):
         # A reloaded page goes straight back in, with a new connection and a new offer.
-        await page.evaluate("void location.reload()")
+        await page.tab.reload()
         await until(page, "admitted")
         took.append(
             await wait_until(

@@ -49,6 +49,9 @@ class ChromiumTab:
     async def goto(self, url: str) -> None:
         await self.page.goto(url)
 
+    async def reload(self) -> None:
+        await self.page.reload()
+
     async def evaluate(self, expression: str) -> Any:
         return await self.page.evaluate(expression)
 

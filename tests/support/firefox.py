@@ -10,12 +10,14 @@ import base64
 import itertools
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
+from .namespaces import Namespace
 from .page import RECORDER
 from .process import Process
 
@@ -113,6 +115,9 @@ class FirefoxTab:
     async def goto(self, url: str) -> None:
         await self._bidi.command("browsingContext.navigate", {"context": self._context, "url": url, "wait": "complete"})
 
+    async def reload(self) -> None:
+        await self._bidi.command("browsingContext.reload", {"context": self._context, "wait": "complete"})
+
     async def evaluate(self, expression: str) -> Any:
         result = await self._bidi.command(
             "script.evaluate",
@@ -151,15 +156,15 @@ class Firefox:
         self._bidi = bidi
 
     @classmethod
-    async def start(cls, folder: Path, *, prefix: Sequence[str] = ()) -> Firefox:
-        """Start it with its profile and its output in `folder`."""
+    async def start(cls, folder: Path, *, namespace: Namespace | None = None) -> Firefox:
+        """Start it with its profile and its output in `folder`; in `namespace` where one is given."""
         profile = folder / "profile"
         profile.mkdir(parents=True)
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()]
         (profile / "user.js").write_text("\n".join(lines), encoding="utf-8")
         process = await Process.start(
             [
-                *prefix,
+                *(namespace.prefix if namespace else ()),
                 executable(),
                 "--headless",
                 "--no-remote",
@@ -171,14 +176,22 @@ class Firefox:
             log=folder / "firefox.log",
             env={"MOZ_CRASHREPORTER_DISABLE": "1", "HOME": str(folder)},
         )
-        session = aiohttp.ClientSession()
+        session: aiohttp.ClientSession | None = None
         try:
             address = (await process.printed("WebDriver BiDi listening on", deadline=60)).split()[-1]
+            connector: aiohttp.BaseConnector | None = None
+            if namespace:
+                inside = urlsplit(address)
+                assert inside.hostname
+                assert inside.port
+                connector = aiohttp.UnixConnector(path=await namespace.relay(inside.hostname, inside.port))
+            session = aiohttp.ClientSession(connector=connector)
             bidi = Bidi(await session.ws_connect(f"{address}/session", max_msg_size=0))
             await bidi.command("session.new", {"capabilities": {}})
             await bidi.command("script.addPreloadScript", {"functionDeclaration": f"() => {{ {RECORDER} }}"})
         except BaseException:
-            await session.close()
+            if session:
+                await session.close()
             await process.kill()
             raise
         return cls(process, session, bidi)

@@ -18,6 +18,9 @@ class Tab(Protocol):
     async def goto(self, url: str) -> None:
         """Open `url`; returns when its document has loaded."""
 
+    async def reload(self) -> None:
+        """Load the page again, as a person would; returns when its document has loaded."""
+
     async def evaluate(self, expression: str) -> Any:
         """The JSON value of a JavaScript expression; a promise is awaited."""
 

@@ -36,6 +36,7 @@ class Server:
         *,
         command: str = "serve",
         host: str = "127.0.0.1",
+        media_ip: str | None = None,
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
@@ -43,13 +44,15 @@ class Server:
         """
         Args:
             data: kept over restarts; made when missing.
-            host: address of both HTTP and media.
+            host: address of HTTP.
+            media_ip: address of media; the same where None.
             arguments: further command line arguments.
             prefix: what runs the command, such as a namespace's `nsenter …`.
         """
         data.mkdir(parents=True, exist_ok=True)
         self.data = data
         self.host = host
+        self.media_ip = media_ip or host
         self.command = command
         self.arguments = tuple(arguments)
         self.env = dict(env or {})
@@ -86,7 +89,7 @@ class Server:
                 "--http",
                 f"{self.host}:{self.http_port}",
                 "--media-ip",
-                self.host,
+                self.media_ip,
                 "--media-port",
                 str(self.media_port),
                 "--ready-file",
