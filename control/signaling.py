@@ -30,6 +30,7 @@ POLICY = 1008
 # Whom a hello is refused to may come back, as when the room is locked or not open yet, except after these.
 CLOSES = {"token-not-accepted": 4003, "session-replaced": 4002, "gone": 4002, "not-found": 4002}
 TRY_LATER = 1013
+SERVER_ERROR = 1011
 
 # Seconds from the websocket to its hello: a slow phone's round trips, many times over.
 HELLO_WITHIN = 10.0
@@ -134,6 +135,13 @@ class _Visitor:
             self._outbox.put(Error(code=refused.name, detail=refused.detail, re="hello").encode())
             self._outbox.close(CLOSES.get(refused.name, TRY_LATER))
             return False
+        except Exception:
+            log.exception("a hello was not answered")
+            self._outbox.put(
+                Error(code="internal-error", detail="something went wrong on our side", re="hello").encode()
+            )
+            self._outbox.close(SERVER_ERROR)
+            return False
         self._room, self._session = session.room, session.id
         last_chat = hello.last_chat or 0
         client = Client(session.id, self._outbox, _device(hello.device), last_chat, self._limits, self._live.now())
@@ -160,15 +168,19 @@ class _Visitor:
         await self._outbox.finish()
 
     async def _hear(self, text: str) -> None:
+        re = heard.about(text)
+        if self._limits.flooded(self._live.now()):
+            self._refuse("too-many-requests", "too many messages", re)
+            return
         message = self._read(text)
         if message is None or self._conversation is None:
             return
-        re = heard.about(text)
         if isinstance(message, heard.Hello):
             self._refuse("hello-twice", "`hello` is said once on a websocket", re)
             return
         if not self._limits.allow(message.type, self._live.now()):
-            self._refuse("too-many-requests", f"too many `{message.type}` messages", re)
+            detail = f"too many `{message.type}` messages"
+            self._outbox.put(Error(code="too-many-requests", detail=detail, re=re).encode())
             return
         try:
             await self._conversation.act(message)
@@ -214,10 +226,10 @@ class _Visitor:
         return None
 
     async def _pong(self, data: bytes) -> None:
-        if self._limits.allow("ping", self._live.now()):
-            await self._socket.pong(data)
-        else:
+        if self._limits.flooded(self._live.now()):
             self._refuse("too-many-requests", "too many websocket pings", None)
+        else:
+            await self._socket.pong(data)
 
 
 def _device(said: heard.DeviceSaid) -> Device:

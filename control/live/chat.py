@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .server_messages import Chat
 
 # A visit's chat has some dozens of lines. At 4000 characters a line this is at most 16 MB for a hostile room.
 KEPT = 1000
@@ -16,16 +19,15 @@ class Line:
 
     Attributes:
         seq: its place in the room's chat.
-        at: seconds since 1970.
         to: the participant a host said it to, or None: everyone admitted.
+        message: what goes out; encoded once, so that many who are told it again share it.
     """
 
     seq: int
     id: str
     participant: str
-    text: str
-    at: float
-    to: str | None = None
+    to: str | None
+    message: str
 
 
 class ChatLog:
@@ -51,8 +53,10 @@ class ChatLog:
         return self._by_id.get((participant, id))
 
     def say(self, participant: str, id: str, text: str, now: float, to: str | None = None) -> Line:
-        """Adds a line; `id` must be new (`said`)."""
-        line = Line(self._next, id, participant, text, now, to)
+        """Adds a line at `now`, seconds since 1970; `id` must be new (`said`)."""
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        message = Chat(seq=self._next, id=id, participant=participant, text=text, at=at, to=to)
+        line = Line(self._next, id, participant, to, message.encode())
         self._next += 1
         self._lines.append(line)
         self._by_id[(participant, id)] = line

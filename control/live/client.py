@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...sfu.types import Device
 from .limits import Limits
 from .outbox import Outbox
@@ -66,6 +68,10 @@ class Client:
         """As `say`, for a message that was encoded once for many."""
         self._outbox.put(text)
 
+    def say_again(self, texts: Sequence[str]) -> None:
+        """Says what was said while this client was away."""
+        self._outbox.put_kept(texts)
+
     def refuse(self, code: str, detail: str, re: str | int | None = None) -> None:
         """Says that something was refused, and what."""
         self._outbox.put(Error(code=code, detail=detail, re=re).encode())
@@ -78,6 +84,6 @@ class Client:
         """Drops a websocket that no longer answers."""
         self._outbox.cut()
 
-    async def ping(self) -> None:
+    def ping(self) -> None:
         """Asks the websocket for a sign of life."""
-        await self._outbox.ping()
+        self._outbox.ping()

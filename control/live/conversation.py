@@ -219,10 +219,10 @@ class Conversation:
         line = room.chat.said(present.participant, message.id)
         if line is not None:
             # Said again because the websocket was lost before its echo came; it counts once, and is echoed once more.
-            self._client.say(views.chat(line))
+            self._client.say_text(line.message)
             return
         line = room.chat.say(present.participant, message.id, message.text, self._wall(), message.to)
-        room.say(views.chat(line), lambda other: room.hears(other, line))
+        room.say_text(line.message, lambda other: room.hears(other, line))
 
     def _hand(self, present: Present, message: heard.HandSaid) -> None:
         self._inside(present)

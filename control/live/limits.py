@@ -48,7 +48,8 @@ RATES: Mapping[str, Rate] = {
 }
 # Everything together, what has no rate of its own (a host's decisions) included.
 ALL = Rate(100, 40)
-# Refused messages: a page with a bug may send some; more than this is a client that doesn't listen.
+# Messages that don't fit, and those beyond ALL: a page with a bug may send some; more than this is a client that
+# doesn't listen. Too many of one type alone is no offence: a stuck key must not throw anybody out of a visit.
 OFFENCES = Rate(20, 0.5)
 
 
@@ -63,8 +64,12 @@ class Limits:
     def allow(self, kind: str, now: float) -> bool:
         """Whether a message of this type may be acted on."""
         own = self._by_type.get(kind)
-        return self._all.take(now) and (own is None or own.take(now))
+        return own is None or own.take(now)
+
+    def flooded(self, now: float) -> bool:
+        """Counts a message of whatever type; true when there are too many of all together."""
+        return not self._all.take(now)
 
     def forgive(self, now: float) -> bool:
-        """Counts a refused message; false once this client is to be taken for hostile."""
+        """Counts an offence; false once this client is to be taken for hostile."""
         return self._offences.take(now)

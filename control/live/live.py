@@ -124,18 +124,18 @@ class Live:
         while True:
             await asyncio.sleep(TICK)
             try:
-                await self._look(self.now())
+                self._look(self.now())
             except Exception:
                 log.exception("watching who is there failed")
 
-    async def _look(self, now: float) -> None:
+    def _look(self, now: float) -> None:
         if now - self._pinged >= PING:
             self._pinged = now
             for client in [client for room in self.rooms.values() for client in room.clients]:
                 if now - client.answered > SILENT:
                     client.cut()
                 else:
-                    await client.ping()
+                    client.ping()
         for room in list(self.rooms.values()):
             room.tick(now)
             if room.over and not room.clients:

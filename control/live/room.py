@@ -122,6 +122,8 @@ class LiveRoom:
         if present is None:
             present = self.present[arrival.session] = self._discover(arrival)
         former, present.state = present.state, arrival.state
+        # The rules write it too; a write of ours that is still on its way is repeated, which does no harm.
+        present.written = arrival.connection == "connected"
         if arrival.state == State.ADMITTED:
             present.hearing.open(self.chat.last)
         elif former == State.ADMITTED:
@@ -254,7 +256,10 @@ class LiveRoom:
 
     def say(self, message: said.ServerMessage, to: Callable[[Present], bool]) -> None:
         """Says something once to everyone connected for whom `to` holds."""
-        text = message.encode()
+        self.say_text(message.encode(), to)
+
+    def say_text(self, text: str, to: Callable[[Present], bool]) -> None:
+        """As `say`, for a message that has been encoded."""
         for present in self.present.values():
             if present.client is not None and to(present):
                 present.client.say_text(text)
@@ -308,9 +313,8 @@ class LiveRoom:
         if self.host(present):
             for call in self.calls_for_help.values():
                 client.say(call)
-        for line in self.chat.after(client.last_chat):
-            if self.may_read(present, line):
-                client.say(views.chat(line))
+        lines = self.chat.after(client.last_chat)
+        client.say_again([line.message for line in lines if self.may_read(present, line)])
 
     def hears(self, present: Present, line: Line) -> bool:
         """Whether a line that is said now goes to this arrival."""
@@ -342,7 +346,8 @@ class LiveRoom:
             before = present.presence.state
             after = present.presence.at(now)
             changed = changed or before != after
-            if after in ("connected", "lost") and present.written != (after == "connected") and not self.over:
+            known = after in ("connected", "lost") and present.state not in (State.LEFT, State.REMOVED)
+            if known and present.written != (after == "connected") and not self.over:
                 present.written = after == "connected"
                 self._write(present.session, present.written)
         if changed:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ...sfu.types import Welcome
 from ..visits.rules import RoomState, State
 from ..visits.values import Arrival, Identity, Participant, RoomSnapshot
 from . import server_messages as said
-from .chat import Line
 from .present import Present
 
 OVER = frozenset({RoomState.ENDED, RoomState.CANCELLED})
@@ -138,9 +137,3 @@ def welcome(room: RoomSnapshot, participant: str, state: State | None, media: We
         media=media.media,
         device_class=media.device_class,
     )
-
-
-def chat(line: Line) -> said.Chat:
-    """A line as clients see it."""
-    at = datetime.fromtimestamp(line.at, UTC)
-    return said.Chat(seq=line.seq, id=line.id, participant=line.participant, text=line.text, at=rfc3339(at), to=line.to)

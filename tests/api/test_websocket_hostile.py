@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 from vardrum.control import signaling
+from vardrum.control.live import outbox
 from vardrum.control.visits.values import Role
 from vardrum.tests.api.websocket_house import OFFER, ORIGIN, House
 from vardrum.tests.support.wait import wait_until
@@ -204,17 +205,9 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_fills_no_memory(house:
     room = await house.room(PATIENT, CAREGIVER)
     await room.host("Car")
     token = await room.token("Pat")
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.server.port, limit=1024)
-    # A client that shakes hands, says hello, and then never reads again.
-    handshake = (
-        "GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    writer.write(handshake.encode())
-    await reader.readuntil(b"\r\n\r\n")
-    hello = json.dumps({"type": "hello", "token": token, "device": {}}).encode()
-    frame = bytes([0x81, 0x80 | 126]) + len(hello).to_bytes(2, "big") + b"\0\0\0\0" + hello
-    writer.write(frame)
+    page = await house.open(compress=0)
+    page.stop_reading()
+    await page.say("hello", token=token, device={})
     live = house.live
     await wait_until(lambda: len(live.rooms[room.id].clients) == 2, deadline=5, what="the hello")
     client = live.rooms[room.id].clients[-1]
@@ -228,7 +221,6 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_fills_no_memory(house:
     # What the kernel's buffers and ours hold, and no more.
     assert said * len(text) < 16 * 1024 * 1024
     await wait_until(lambda: len(live.rooms[room.id].clients) == 1, deadline=5, what="the websocket being cut")
-    writer.close()
 
 
 async def test_pings_of_the_websocket_itself_are_answered(house: House) -> None:
@@ -241,3 +233,21 @@ async def test_pings_of_the_websocket_itself_are_answered(house: House) -> None:
             pass
     assert message.data == b"are you there"
     await socket.close()
+
+
+async def test_a_reader_that_has_stopped_does_not_outlive_its_close(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "GONE_WITHIN", 0.2)
+    room = await house.room(PATIENT)
+    page = await house.open(compress=0)
+    page.stop_reading()
+    await page.say("hello", token=await room.token("Pat"), device={})
+    await wait_until(
+        lambda: room.id in house.live.rooms and house.live.rooms[room.id].clients, deadline=5, what="hello"
+    )
+    (client,) = house.live.rooms[room.id].clients
+    text = json.dumps({"type": "typing", "participant": "x", "text": "x" * 100_000})
+    client.say_again([text] * 200)
+    client.close(4002)
+    await wait_until(lambda: not house.live.rooms[room.id].clients, deadline=5, what="the websocket being cut")

@@ -180,6 +180,14 @@ class Page:
         await self.hears("pong", id="settled")
         return self.heard
 
+    def stop_reading(self) -> None:
+        """From now on nothing is read from the network, though the connection stays."""
+        connection = self.socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
+        self._reader.cancel()
+
     def cut(self) -> None:
         """The network ends the websocket, not the page: no close frame."""
         self.socket.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
