@@ -15,6 +15,7 @@ export class Stage {
   #tiles;
   #self;
   #empty;
+  #said;
   #pinned = null;
 
   constructor({ visit, slots, devices }) {
@@ -22,7 +23,8 @@ export class Stage {
     this.#slots = slots;
     this.#devices = devices;
     this.#tiles = el("div", { class: "tiles" });
-    this.#empty = el("p", { class: "stage-empty" });
+    this.#said = el("span");
+    this.#empty = el("p", { class: "stage-empty" }, this.#said);
     this.#self = new SelfView();
     this.element = el("section", { class: "stage", label: "stage.label" }, this.#empty, this.#tiles, this.#self.element);
     this.wishes = new Wishes(
@@ -66,7 +68,7 @@ export class Stage {
     keyed(this.#tiles, shown, keyOf, (one) => this.#make(one), (tile, one) => this.#refresh(tile, one));
     if (this.#pinned && !keys.has(this.#pinned)) this.#pinned = null;
     show(this.#empty, shown.length === 0);
-    bind(this.#empty, this.#visit.state === "identifying" ? "stage.connecting" : "stage.alone");
+    bind(this.#said, this.#visit.state === "identifying" ? "stage.connecting" : "stage.alone");
     this.#self.update({
       track: this.#visit.muted.camera ? null : this.#devices.tracks.camera,
       mirrored: this.#visit.state !== "identifying",

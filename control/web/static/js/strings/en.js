@@ -152,7 +152,7 @@ export default {
   "notice.muted-by": "{name} turned your microphone off. You can turn it on again.",
   "notice.muted-camera-by": "{name} turned your camera off. You can turn it on again.",
   "notice.joined": "{name} is in the visit",
-  "notice.gone": "{name} has left the visit",
+  "notice.gone": "{name} is no longer in the visit",
   "notice.hand": "{name} raises a hand",
   "notice.fallback": "{name} asks to be phoned",
 

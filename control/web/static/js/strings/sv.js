@@ -152,7 +152,7 @@ export default {
   "notice.muted-by": "{name} stängde av din mikrofon. Du kan slå på den igen.",
   "notice.muted-camera-by": "{name} stängde av din kamera. Du kan slå på den igen.",
   "notice.joined": "{name} är med i besöket",
-  "notice.gone": "{name} har lämnat besöket",
+  "notice.gone": "{name} är inte längre med",
   "notice.hand": "{name} räcker upp handen",
   "notice.fallback": "{name} ber att bli uppringd",
 
