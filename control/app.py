@@ -152,14 +152,20 @@ class App:
         node = make_node(self.settings.media_settings(), live)
         try:
             await node.start()
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
             where = f"{self.settings.media.ip} port {self.settings.media.port}"
-            raise CannotStart(f"media.ip and media.port: can't use {where}: {error}") from None
+            raise CannotStart(f"media.ip and media.port: can't use {where}: {error}") from error
         self._stack.push_async_callback(node.stop)
         live.node = node
         await live.start()
         # Before the node stops: clients are told to come back while their peers are still there.
         self._stack.push_async_callback(live.stop)
+
+        async def close_websockets(_: web.Application) -> None:
+            # The listener waits for its requests when it stops, and a websocket is one that never ends by itself.
+            await live.stop()
+
+        app.on_shutdown.append(close_websockets)
         metrics.add("engine", node.metrics, gauges=("peers", "rooms"))
         metrics.add("live", live.metrics, gauges=("rooms", "websockets"))
         app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())

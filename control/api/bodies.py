@@ -32,6 +32,15 @@ Policy = dict[Role, Demand]
 MaxParticipants = Annotated[int, Field(ge=2, le=16)]
 
 
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("can't be taken away")
+    return value
+
+
+NotNull = AfterValidator(_not_null)
+
+
 def _host_is_caregiver(host: bool, role: Role) -> None:
     if host and role is not Role.CAREGIVER:
         raise ValueError("only a caregiver can be a host")
@@ -39,6 +48,14 @@ def _host_is_caregiver(host: bool, role: Role) -> None:
 
 class CareUnitBody(Body):
     name: Name
+    hsa_id: Name | None = None
+    phone: Phone | None = None
+
+
+class CareUnitPatch(Body):
+    """A merge patch (RFC 7396) of a care unit."""
+
+    name: Annotated[Name | None, NotNull] = None
     hsa_id: Name | None = None
     phone: Phone | None = None
 
@@ -84,19 +101,10 @@ class RoomBody(Body):
     participants: Annotated[list[ParticipantBody], Field(max_length=32)] = Field(default_factory=list)
 
 
-def _not_null(value: Any) -> Any:
-    if value is None:
-        raise ValueError("can't be taken away")
-    return value
-
-
-NotNull = AfterValidator(_not_null)
-
-
 class RoomPatch(Body):
     """A merge patch (RFC 7396) of a room: null takes an optional field away."""
 
-    care_unit: Annotated[CareUnitBody | None, NotNull] = None
+    care_unit: Annotated[CareUnitPatch | None, NotNull] = None
     starts_at: Annotated[Instant | None, NotNull] = None
     ends_at: Annotated[Instant | None, NotNull] = None
     form: Annotated[Form | None, NotNull] = None

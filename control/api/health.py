@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from ..store.store import Store
-from ..visits.refused import Refused
+from ..visits.refused import PROBLEMS, Refused
 from . import openapi
 from .server import TABLE
 
@@ -26,6 +26,7 @@ class Health:
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
             web.get("/openapi.json", self.document),
+            web.get("/problems/{name}", self.problem),
         ]
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -41,6 +42,14 @@ class Health:
         except Exception:
             raise Refused("unavailable", "the database can't be read", retry_after=5) from None
         return web.json_response({"status": "ready"})
+
+    async def problem(self, request: web.Request) -> web.Response:
+        """What a problem's `type` leads to."""
+        name = request.match_info["name"]
+        if name not in PROBLEMS:
+            raise Refused("not-found", "there is no such problem")
+        status, title = PROBLEMS[name]
+        return web.json_response({"type": name, "status": status, "title": title})
 
     async def document(self, request: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..visits.refused import Refused
-from ..visits.values import Invited, Participant, Vouched
+from ..visits.values import Actor, Invited, Participant, Vouched
 from .bodies import (
     EmbedTokenView,
     LinkBody,
@@ -143,6 +143,7 @@ async def vouch(asked: Asked) -> Answer:
     if body.identity is not None or (await _find(asked)).host:
         asked.known.need(Scope.VOUCH)
     who = body.identity
+    by = asked.by or Actor(id=asked.known.id, name="portal")
     vouched = None if who is None else Vouched(who.method, who.level, who.subject, who.name)
-    token = await asked.visits.embed_token(asked.room, asked.participant, vouched, tenant=asked.tenant)
+    token = await asked.visits.embed_token(asked.room, asked.participant, vouched, tenant=asked.tenant, by=by)
     return Answer(EmbedTokenView(embed_token=token.embed_token, expires_at=token.expires_at), 201)

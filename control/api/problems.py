@@ -49,7 +49,7 @@ def of_http_exception(error: web.HTTPException) -> Refused | None:
         return Refused("body-too-large", "the body is larger than this server takes")
     if isinstance(error, web.HTTPMethodNotAllowed):
         return Refused("method-not-allowed", f"expected {', '.join(sorted(error.allowed_methods))}")
-    if isinstance(error, web.HTTPNotFound):
+    if error.status in (403, 404):  # 403: a folder of the pages
         return Refused("not-found", "there is nothing at this address")
     if error.status == 415:
         return Refused("invalid-body", "expected application/json")

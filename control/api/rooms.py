@@ -119,8 +119,11 @@ async def change(asked: Asked) -> Answer:
     """Reschedule or correct a visit; links keep working."""
     body: RoomPatch = asked.body
     changes = {name: getattr(body, name) for name in body.model_fields_set}
-    if body.care_unit is not None:
-        changes["care_unit"] = body.care_unit.model_dump(exclude_none=True)
+    for name in ("care_unit", "identity_policy"):
+        patch = getattr(body, name)
+        if patch is not None:
+            # Only what was said: what a merge patch doesn't mention stays (RFC 7396, section 2).
+            changes[name] = body.model_dump(mode="json", include={name}, exclude_unset=True)[name]
     room = await asked.visits.change_room(asked.room, changes, version=asked.version(), tenant=asked.tenant)
     return _shown(room, asked)
 

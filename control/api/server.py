@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable
@@ -31,6 +32,8 @@ TABLE: tuple[Route, ...] = (
     *sessions.routes.table,
 )
 JSON = "application/json"
+# Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
+BODY_WITHIN = 20.0
 PATCH_TYPES = ("application/merge-patch+json", JSON)
 
 
@@ -73,7 +76,7 @@ class Api:
     async def _answer(self, route: Route, request: web.Request) -> web.Response:
         who = await self._caller(route, request)
         acting = self._actor(route, request, who)
-        body = await request.read()
+        body = await _read(request)
         asked = Asked(
             http=request,
             visits=self.visits,
@@ -123,6 +126,14 @@ class Api:
             detail = f"this call needs {ACTOR_HEADER}: who is it that acts?"
             raise Refused("invalid-header", detail, errors=errors)
         return named
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            return await request.read()
+    except TimeoutError:
+        raise Refused("invalid-body", "the body didn't come in time") from None
 
 
 def _body(route: Route, request: web.Request, body: bytes) -> BaseModel | None:

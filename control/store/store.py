@@ -128,7 +128,10 @@ async def _run(callbacks: list[AfterCommit]) -> None:
 
 
 def _engine(path: Path, *, size: int, read_only: bool) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=30)
+    # What people are called must not come into the log with an error of the database.
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

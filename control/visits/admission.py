@@ -147,14 +147,14 @@ def record_identity(
     return participant
 
 
-def vouched(participant: models.Participant, who: Vouched, at: datetime) -> dict[str, Any]:
+def vouched(participant: models.Participant, who: Vouched, by: Actor, at: datetime) -> dict[str, Any]:
     """An identity that a portal vouches for, as it is kept with the session."""
     kept: dict[str, Any] = {
         "method": who.method,
         "level": who.level,
         "subject": who.subject,
         "name": who.name,
-        "by": {"id": "portal", "name": "portal"},
+        "by": views.actor(by),
         "at": at.isoformat(),
     }
     if participant.expected_subject is not None:

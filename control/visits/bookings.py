@@ -85,8 +85,10 @@ async def change(scene: Scene, changes: Mapping[str, Any]) -> None:
     if external_ref is not None and external_ref != room.external_ref:
         await _need_free(scene.db, room.tenant, external_ref)
     if "identity_policy" in changes:
-        changes = {**changes, "identity_policy": {**DEFAULT_POLICY, **(changes["identity_policy"] or {})}}
+        policy = {**DEFAULT_POLICY, **merged(room.identity_policy, changes["identity_policy"])}
+        changes = {**changes, "identity_policy": policy}
     if "care_unit" in changes:
+        changes = {**changes, "care_unit": merged(room.care_unit, changes["care_unit"])}
         room.care_unit_key = _unit_key(changes["care_unit"])
     different = {name: value for name, value in changes.items() if getattr(room, name) != value}
     for name, value in different.items():
@@ -100,6 +102,11 @@ async def change(scene: Scene, changes: Mapping[str, Any]) -> None:
         room.updated_at = scene.now
         room.version += 1
         scene.note("room.updated", fields=sorted(different))
+
+
+def merged(present: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """`patch` laid over `present`; None takes a member away (RFC 7396, section 2, one level deep)."""
+    return {key: value for key, value in {**present, **patch}.items() if value is not None}
 
 
 def cancel(scene: Scene) -> None:

@@ -16,8 +16,9 @@ class Demand(StrEnum):
     LOA3 = "loa3"  # an eID only
 
 
-DEFAULT_POLICY: Mapping[Role, Demand] = {
-    role: Demand.DOCUMENT if role is Role.PATIENT else Demand.NONE for role in Role
+# By the names that are kept and shown.
+DEFAULT_POLICY: Mapping[str, str] = {
+    str(role): str(Demand.DOCUMENT if role is Role.PATIENT else Demand.NONE) for role in Role
 }
 
 # How a host can know somebody; everything else is an eID's name and comes only from the provider or the portal.

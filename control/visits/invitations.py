@@ -134,7 +134,7 @@ def withdraw(scene: Scene, participant_id: str, by: Actor | None) -> None:
     del scene.participants[participant.id]
 
 
-async def embed_token(scene: Scene, participant_id: str, who: Vouched | None) -> EmbedToken:
+async def embed_token(scene: Scene, participant_id: str, who: Vouched | None, by: Actor) -> EmbedToken:
     """What the portal's page opens a session with, once, within a minute."""
     if scene.state not in LIVE:
         raise Refused("gone", f"the visit is {scene.state}")
@@ -146,7 +146,7 @@ async def embed_token(scene: Scene, participant_id: str, who: Vouched | None) ->
         models.EmbedToken(
             secret=digest(secret),
             participant=participant.id,
-            identity=None if who is None else vouched_identity(participant, who, scene.now),
+            identity=None if who is None else vouched_identity(participant, who, by, scene.now),
             expires_at=expires_at,
         )
     )

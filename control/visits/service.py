@@ -13,7 +13,7 @@ import structlog
 from ..secret import Clock, Ids, Random
 from ..secret import now as wall_clock
 from ..store import queries
-from ..store.store import Store, Transaction
+from ..store.store import Busy, Store, Transaction
 from . import admission, arrivals, bookings, invitations, views
 from .bookings import NewRoom
 from .invitations import NewParticipant
@@ -48,7 +48,7 @@ class Visits:
 
     async def start(self) -> None:
         """After a restart nobody is connected until they say so; they have five minutes."""
-        async with self.store.write() as transaction:
+        async with self._write() as transaction:
             await queries.lose_everyone(transaction.db, self.clock())
 
     # -- arriving --
@@ -68,7 +68,7 @@ class Visits:
             if embed_token is not None
             else arrivals.open_by_resume
         )
-        async with self.store.write() as transaction:
+        async with self._write() as transaction:
             scene, opened = await how(self._world(), transaction, given[0])
             self._tell_after(transaction, scene)
         return opened
@@ -79,7 +79,7 @@ class Visits:
             found, renewed = await arrivals.by_token(db, token, self.clock())
         if renewed:
             # The token that was given last is in use, so the answer that carried it arrived: the former one is done.
-            async with self.store.write() as transaction:
+            async with self._write() as transaction:
                 await arrivals.forget_former_token(transaction.db, found.id)
         return found
 
@@ -202,7 +202,7 @@ class Visits:
         self, tenant: str, new: NewRoom, participants: Sequence[NewParticipant] = ()
     ) -> tuple[RoomSnapshot, list[Invited]]:
         """Makes a room, with the links of whoever is invited at once."""
-        async with self.store.write() as transaction:
+        async with self._write() as transaction:
             scene = await bookings.create(self._world(), transaction, tenant, new)
             invited = [await invitations.invite(scene, one, None) for one in participants]
             self._tell_after(transaction, scene)
@@ -264,10 +264,12 @@ class Visits:
         async with self._scene(room, tenant) as (scene, _):
             invitations.withdraw(scene, participant, by)
 
-    async def embed_token(self, room: str, participant: str, vouched: Vouched | None, *, tenant: str) -> EmbedToken:
-        """The portal vouches for somebody it has logged in."""
+    async def embed_token(
+        self, room: str, participant: str, vouched: Vouched | None, *, tenant: str, by: Actor | None = None
+    ) -> EmbedToken:
+        """The portal (`by`) vouches for somebody it has logged in."""
         async with self._scene(room, tenant) as (scene, _):
-            return await invitations.embed_token(scene, participant, vouched)
+            return await invitations.embed_token(scene, participant, vouched, by or Actor("portal", "portal"))
 
     async def tick(self) -> None:
         """Opens and closes rooms, lets the lost leave; called once a second. One transaction a room."""
@@ -293,19 +295,27 @@ class Visits:
 
     # -- inside --
 
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[Transaction]:
+        try:
+            async with self.store.write() as transaction:
+                yield transaction
+        except Busy:
+            raise Refused("unavailable", "the database can't keep up", retry_after=1) from None
+
     def _world(self) -> World:
         return World(self.policy, self.clock(), self._ids, self.random)
 
     @asynccontextmanager
     async def _scene(self, room: str, tenant: str | None) -> AsyncIterator[tuple[Scene, Transaction]]:
-        async with self.store.write() as transaction:
+        async with self._write() as transaction:
             scene = await Scene.of(self._world(), transaction, room, tenant)
             yield scene, transaction
             self._tell_after(transaction, scene)
 
     @asynccontextmanager
     async def _of_session(self, session: str) -> AsyncIterator[Scene]:
-        async with self.store.write() as transaction:
+        async with self._write() as transaction:
             row = await queries.session(transaction.db, session)
             if row is None:
                 raise TokenRefused("token-not-accepted", "there is no such session")
