@@ -10,20 +10,17 @@ from ...sfu.types import Device, Person, SlotView, Wish
 from ..visits.rules import INSIDE, State
 from ..visits.values import Arrival, RoomSnapshot
 from . import server_messages as said
-from . import views
+from . import telling, views
 from .chat import ChatLog, Line
 from .client import Client
 from .presence import Presence
 from .present import Present
 from .sharing import Sharing
+from .telling import REPLACED_OR_OVER, SAID_HELLO_ELSEWHERE
 
 if TYPE_CHECKING:
     # Only its name: importing the node loads the engine, which the command line's small commands do without.
     from ...sfu.node import Node
-
-REPLACED_OR_OVER = 4002
-SAID_HELLO_ELSEWHERE = 4001
-NORMAL = 1000
 
 # States that end a peer; somebody on hold keeps theirs (CONTRACT, A lost network).
 _PEERLESS = frozenset({State.LEFT, State.DENIED, State.REMOVED, State.INVITED})
@@ -62,7 +59,7 @@ class LiveRoom:
         self.now = now
         self._write = write
         self._speaking = said.Speaking(speaking=[]).encode()
-        self._persons: tuple[Person, ...] | None = None
+        self._persons: list[Person] | None = None
         self._applying = False
         self._lock = asyncio.Lock()
         self._asked = self._done = 0
@@ -102,6 +99,7 @@ class LiveRoom:
                 self._step(arrival)
             if self.over:
                 self.node.close_room(self.id)
+                self._persons = None
                 for present in self.present.values():
                     present.presence.dropped()
             else:
@@ -167,18 +165,10 @@ class LiveRoom:
             self.node.welcome(self.id, present.key, present.client.device, self.snapshot.max_participants)
 
     def _tell_media(self, snapshot: RoomSnapshot) -> None:
-        hosts = {person.id for person in snapshot.participants if person.host}
-        keys = {arrival.participant: self.present[arrival.session].key for arrival in views.admitted(snapshot)}
-        persons = []
-        for arrival in snapshot.arrivals:
-            key = self.present[arrival.session].key
-            if arrival.state == State.ADMITTED and arrival.current:
-                persons.append(Person(key, "admitted", arrival.participant in hosts))
-            elif arrival.state == State.IDENTIFYING and arrival.identifying_host in keys:
-                persons.append(Person(key, "identifying", with_host=keys[arrival.identifying_host]))
-        if tuple(persons) == self._persons:
+        persons = views.persons(snapshot, self.present)
+        if persons == self._persons:
             return
-        former, self._persons = self._persons or (), tuple(persons)
+        former, self._persons = self._persons or [], persons
         self.node.people(self.id, persons, snapshot.max_participants)
         if {person.id for person in persons} - {person.id for person in former}:
             # Wishes name participants; where one of those has come by another browser, media has a new name for them.
@@ -208,51 +198,9 @@ class LiveRoom:
     # -- telling --
 
     def publish(self) -> None:
-        """Tells every client what is different for it: its status, then slots, then the lists."""
-        if self.snapshot is None:
-            return
-        staff = views.staff_present(self.snapshot, self.present)
-        hosts = {person.id for person in self.snapshot.participants if person.host}
-        participants = queue = None
-        for arrival in self.snapshot.arrivals:
-            present = self.present[arrival.session]
-            client = present.client
-            if client is None or client.closing:
-                continue
-            self._tell_status(client, views.status(self.snapshot, arrival, held=present.held, staff_present=staff))
-            if client.closing or client.offering:
-                # Slots go out after the answer that names their mids, and the lists after the slots.
-                continue
-            self._tell_slots(client, present, arrival)
-            if arrival.state != State.ADMITTED:
-                client.forget("participants", "queue", "speaking")
-                continue
-            participants = participants or views.participants(self.snapshot, self.present).encode()
-            client.tell("participants", participants)
-            client.tell("speaking", self._speaking)
-            if arrival.participant in hosts:
-                queue = queue or views.queue(self.snapshot, self.present).encode()
-                client.tell("queue", queue)
-
-    def _tell_status(self, client: Client, status: said.Status | None) -> None:
-        if status is None:
-            client.close(NORMAL)
-            return
-        client.tell("status", status.encode())
-        if isinstance(status, (said.Removed, said.Ended)):
-            client.close(REPLACED_OR_OVER)
-
-    def _tell_slots(self, client: Client, present: Present, arrival: Arrival) -> None:
-        if arrival.state in INSIDE:
-            whose = {other.key: other.participant for other in self.present.values()}
-            slots = [
-                said.Slot(mid=slot.mid, participant=whose[slot.participant], source=slot.source, paused=slot.paused)
-                for slot in present.slots
-                if slot.participant in whose
-            ]
-            client.tell("slots", said.Slots(slots=slots).encode())
-        elif client.was_told("slots"):
-            client.tell("slots", said.Slots(slots=[]).encode())
+        """Tells every client what is different for it."""
+        if self.snapshot is not None:
+            telling.publish(self.snapshot, self.present, self._speaking)
 
     def say(self, message: said.ServerMessage, to: Callable[[Present], bool]) -> None:
         """Says something once to everyone connected for whom `to` holds."""
@@ -400,7 +348,7 @@ class LiveRoom:
     def muted_by_host(self, participant: str, by: str) -> None:
         """A host has turned somebody's microphone off."""
         for present in self.present.values():
-            if present.participant == participant and present.key == participant:
+            if present.participant == participant and present.state in INSIDE:
                 present.muted["microphone"] = True
                 present.muted_by["microphone"] = by
                 self.node.mute(self.id, present.key, "microphone", True)

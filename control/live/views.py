@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from ...sfu.types import Welcome
+from ...sfu.types import Person, Welcome
 from ..visits.rules import RoomState, State
 from ..visits.values import Arrival, Identity, Participant, RoomSnapshot
 from . import server_messages as said
@@ -51,6 +51,20 @@ def status(room: RoomSnapshot, arrival: Arrival, *, held: bool, staff_present: b
 def admitted(room: RoomSnapshot) -> Iterable[Arrival]:
     """Those who hear and see each other."""
     return (arrival for arrival in room.arrivals if arrival.state == State.ADMITTED and arrival.current)
+
+
+def persons(room: RoomSnapshot, present: Mapping[str, Present]) -> list[Person]:
+    """Who may have media now, by the names that media has for them."""
+    hosts = {person.id for person in room.participants if person.host}
+    keys = {arrival.participant: present[arrival.session].key for arrival in admitted(room)}
+    found = []
+    for arrival in room.arrivals:
+        key = present[arrival.session].key
+        if arrival.state == State.ADMITTED and arrival.current:
+            found.append(Person(key, "admitted", arrival.participant in hosts))
+        elif arrival.state == State.IDENTIFYING and arrival.identifying_host in keys:
+            found.append(Person(key, "identifying", with_host=keys[arrival.identifying_host]))
+    return found
 
 
 def participants(room: RoomSnapshot, present: Mapping[str, Present]) -> said.Participants:

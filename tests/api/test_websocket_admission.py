@@ -279,3 +279,21 @@ async def test_an_offer_answered_after_the_removal_leaves_no_peer(house: House) 
     await wait_until(lambda: house.node.joined, deadline=5, what="the answer that came too late")
     assert not house.node.kept(room.id, room.ids["Pat"])
     assert "answer" not in types(page.heard)
+
+
+async def test_a_visit_that_was_reopened_goes_on(house: House) -> None:
+    room = await house.room(PATIENT, CAREGIVER)
+    host = await room.host("Car")
+    token = await room.token("Pat")
+    page = await house.hello(token)
+    await page.hears("waiting")
+    await room.does(Verb.ADMIT, "Pat")
+    await page.hears("admitted")
+    await host.say("end")
+    assert await page.closed() == 4002
+    await house.visits.reopen(room.id, PORTAL)
+    again = await house.hello(token)
+    assert (await again.hears("welcome"))["media"] == "new"
+    await again.hears("admitted")
+    await again.offer()
+    assert house.node.kept(room.id, room.ids["Pat"])

@@ -11,9 +11,10 @@ import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 from vardrum.control import signaling
 from vardrum.control.live import outbox
-from vardrum.control.visits.values import Role
+from vardrum.control.visits.values import Role, Verb
 from vardrum.tests.api.websocket_house import OFFER, ORIGIN, House
 from vardrum.tests.support.wait import wait_until
+from vardrum.tests.unit.test_live_messages import EXAMPLES
 
 PATIENT, CAREGIVER = ("Pat", Role.PATIENT), ("Car", Role.CAREGIVER)
 
@@ -251,3 +252,23 @@ async def test_a_reader_that_has_stopped_does_not_outlive_its_close(
     client.say_again([text] * 200)
     client.close(4002)
     await wait_until(lambda: not house.live.rooms[room.id].clients, deadline=5, what="the websocket being cut")
+
+
+@pytest.mark.parametrize("state", ["waiting", "identifying", "admitted", "denied"])
+async def test_whatever_is_said_in_whatever_state_is_done_or_refused(house: House, state: str) -> None:
+    room = await house.room(PATIENT, CAREGIVER)
+    await room.host("Car")
+    page = await room.comes("Pat")
+    if state != "waiting":
+        verb = {"identifying": Verb.IDENTIFY, "admitted": Verb.ADMIT, "denied": Verb.DENY}[state]
+        await room.does(verb, "Pat", **({"host": room.ids["Car"]} if verb is Verb.IDENTIFY else {}))
+    await page.hears(state)
+    for message in EXAMPLES:
+        if message["type"] not in ("leave", "hello"):
+            await page.socket.send_str(json.dumps(message))
+    await page.settled()
+    refused = {one["code"] for one in page.heard if one["type"] == "error"}
+    assert "internal-error" not in refused
+    assert "not-allowed" in refused
+    snapshot = await house.visits.snapshot(room.id)
+    assert [str(one.state) for one in snapshot.arrivals] == ["admitted", state]
