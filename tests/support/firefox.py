@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from .namespaces import Namespace
+from .namespaces import CLINIC, Namespace
 from .page import RECORDER
 from .process import Process
 
@@ -30,6 +30,8 @@ PREFERENCES: Mapping[str, bool | int | str] = {
     "media.peerconnection.ice.obfuscate_host_addresses": False,
     "media.getusermedia.insecure.enabled": True,
     "media.devices.insecure.enabled": True,
+    # A page in a namespace of the tests counts as one that came over TLS.
+    "dom.securecontext.allowlist": CLINIC,
     # No OpenH264 here, and no visit to its maker to fetch one.
     "media.gmp-manager.updateEnabled": False,
     "app.update.enabled": False,

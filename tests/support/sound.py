@@ -65,3 +65,13 @@ async def silent(page: Page, *, for_ms: float, deadline: float) -> None:
         return all(now["packets"] == first.get(mid, now)["packets"] for mid, now in last.items())
 
     await wait_until(quiet, deadline=deadline, what=f"silence on the page of {page.name}")
+
+
+async def longest_gap(page: Page, mid: str, since: float) -> float:
+    """The longest time, in seconds, that no packet came in the slot `mid` after `since` (ms of the page's clock)."""
+    samples = await page.evaluate(f"recorder.samples.filter((s) => s.t > {since})")
+    longest, last = 0.0, samples[0]["t"]
+    for before, after in itertools.pairwise(samples):
+        if after["inbound"][mid]["packets"] > before["inbound"][mid]["packets"]:
+            longest, last = max(longest, after["t"] - last), after["t"]
+    return float(max(longest, samples[-1]["t"] - last)) / 1000
