@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 from vardrum.codecs import media
 from vardrum.tests.support.aiortc_client import AiortcClient
+from vardrum.tests.support.aiortc_tracks import Picture
 from vardrum.tests.support.portal import Invited, Portal, create_key
 from vardrum.tests.support.server import Server
-from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, RELATIVE
+from vardrum.tests.support.visit import DOCTOR, INTERPRETER, NO_DOCUMENTS, PATIENT, RELATIVE
 from vardrum.tests.support.wait import wait_until
 
-PEOPLE = (3, 6, 11)  # numbers, and tones, that aren't each other's neighbours
+OFFER = Path(__file__).parents[1] / "unit" / "data" / "sdp" / "offer-aiortc.sdp"
+PEOPLE = (3, 6, 11, 14)  # numbers, and tones, that aren't each other's neighbours
 
 
 @pytest.fixture
@@ -37,8 +43,7 @@ async def admitted(portal: Portal, one: AiortcClient, invited: Invited) -> None:
 
 def recognises(viewer: AiortcClient, other: AiortcClient, pictures: int = 20) -> bool:
     """Whether the viewer has lately seen and heard the other, and nobody else, where the server says that they are."""
-    camera = viewer.of(other.id, "camera")
-    newest = [one for one, _ in list(camera.seen)[-pictures:]]
+    newest = [picture.seen for picture in list(viewer.of(other.id, "camera").pictures)[-pictures:]]
     assert len(newest) == pictures, f"{len(newest)} pictures of person {other.person}"
     people = {one.person for one in newest if one is not None}
     assert people == {other.person}, f"saw {people} instead of {other.person}"
@@ -50,28 +55,138 @@ def recognises(viewer: AiortcClient, other: AiortcClient, pictures: int = 20) ->
     return True
 
 
-async def test_three_see_and_hear_each_other_by_name(portal: Portal) -> None:
-    people = [DOCTOR, PATIENT, RELATIVE]
-    invited = await portal.book(people, **NO_DOCUMENTS)
-    clients = [client(portal, one, person) for one, person in zip(invited, PEOPLE, strict=True)]
+async def until_recognised(viewers: Sequence[AiortcClient], others: Sequence[AiortcClient]) -> None:
+    """Until every viewer recognises each of the others, having wished for them at full height."""
+    pairs = [(viewer, other) for viewer in viewers for other in others if viewer is not other]
+    for viewer in viewers:
+        wanted = {other.id for other in others if other is not viewer}
+        await viewer.until(lambda viewer=viewer, wanted=wanted: wanted <= viewer.slots.keys(), "slots")  # type: ignore[misc]
+        await viewer.wish(360)
+    await wait_until(
+        lambda: all(recognises(viewer, other) for viewer, other in pairs),
+        deadline=30,
+        what="everyone recognises everyone",
+    )
+
+
+def misnamed(viewer: AiortcClient, people: Mapping[str, int]) -> list[Picture]:
+    """The pictures that stood under somebody else's name, once whoever has it had been seen there.
+
+    Before that a page shows nothing (CONTRACT, "Slots"), which is as well: aiortc's jitter buffer keeps the former's
+    last picture until packets with another time come.
+    """
+    found = []
+    for watched in viewer.watched.values():
+        under, known = None, False
+        for picture in watched.pictures:
+            if picture.under != under:
+                under, known = picture.under, False
+            if under is None or picture.seen is None:
+                continue
+            right = picture.seen.person == people[under]
+            if known and not right:
+                found.append(picture)
+            known = known or right
+    return found
+
+
+@asynccontextmanager
+async def visit(portal: Portal, people: Sequence[Mapping[str, Any]], **room: Any) -> AsyncIterator[Visit]:
+    """Clients for the invited, none of them there yet; all closed in the end."""
+    invited = await portal.book(people, **NO_DOCUMENTS, **room)
+    clients = [client(portal, one, person) for one, person in zip(invited, PEOPLE, strict=False)]
     try:
-        await asyncio.gather(*(admitted(portal, a, b) for a, b in zip(clients, invited, strict=True)))
-        pairs = [(a, b) for a in clients for b in clients if a is not b]
-        for viewer in clients:
-            await viewer.until(lambda viewer=viewer: len(viewer.slots) == 2, "two others in the slots")
-            assert set(viewer.slots) == {other.id for other in clients if other is not viewer}
-            await viewer.wish(360)
-        await wait_until(
-            lambda: all(recognises(viewer, other) for viewer, other in pairs),
-            deadline=30,
-            what="everyone recognises everyone",
-        )
-        for viewer, other in pairs:
-            camera, microphone = viewer.slots[other.id]["camera"], viewer.slots[other.id]["microphone"]
-            assert int(camera) > int(microphone)
-            _, size = viewer.of(other.id, "camera").seen[-1]
-            assert size == (640, 360)
-        names = {one.id: str(person["display_name"]) for one, person in zip(clients, people, strict=True)}
-        assert all(one.participants == names for one in clients)
+        yield Visit(invited, clients)
     finally:
         await asyncio.gather(*(one.close() for one in clients))
+
+
+@dataclass
+class Visit:
+    invited: list[Invited]
+    clients: list[AiortcClient]
+
+    def people(self) -> dict[str, int]:
+        """The person's number by participant."""
+        return {one.id: who.person for one, who in zip(self.invited, self.clients, strict=True)}
+
+
+async def test_three_see_and_hear_each_other_by_name(portal: Portal) -> None:
+    people = [DOCTOR, PATIENT, RELATIVE]
+    async with visit(portal, people) as made:
+        clients = made.clients
+        await asyncio.gather(*(admitted(portal, a, b) for a, b in zip(clients, made.invited, strict=True)))
+        await until_recognised(clients, clients)
+        for viewer in clients:
+            assert set(viewer.slots) == {other.id for other in clients if other is not viewer}
+            assert misnamed(viewer, made.people()) == []
+            for other in set(clients) - {viewer}:
+                assert viewer.of(other.id, "camera").pictures[-1].size == (640, 360)
+        names = {one.id: str(person["display_name"]) for one, person in zip(clients, people, strict=True)}
+        assert all(one.participants == names for one in clients)
+
+
+async def test_whoever_waits_gets_no_media_and_nobody_gets_theirs(portal: Portal) -> None:
+    async with visit(portal, [DOCTOR, PATIENT, RELATIVE]) as made:
+        doctor, patient, waiting = made.clients
+        for one, who in ((doctor, made.invited[0]), (patient, made.invited[1])):
+            await admitted(portal, one, who)
+        await waiting.arrive()
+        with pytest.raises(AssertionError, match="refused"):
+            await waiting.offer(OFFER.read_bytes().decode("ascii"))
+        await until_recognised([doctor, patient], [doctor, patient])
+        assert {said["type"] for said in waiting.heard} == {"welcome", "waiting", "error"}
+        assert waiting.watched == {}
+        assert set(doctor.slots) == {patient.id}
+        # Let in, it needs nothing but its offer.
+        await portal.act(made.invited[2], "admit")
+        await waiting.join()
+        await until_recognised(made.clients, made.clients)
+
+
+async def test_a_slot_that_changes_hands_never_shows_the_former_under_the_new_name(portal: Portal) -> None:
+    # A room for three, so that whoever comes third has to get the slot of whoever left.
+    async with visit(portal, [DOCTOR, PATIENT, RELATIVE, INTERPRETER], max_participants=3) as made:
+        doctor, patient, relative, interpreter = made.clients
+        for one, who in zip(made.clients[:3], made.invited[:3], strict=True):
+            await admitted(portal, one, who)
+        await until_recognised([doctor, patient, relative], [doctor, patient, relative])
+        former = doctor.slots[relative.id]
+        await relative.leave()
+        await doctor.until(lambda: relative.id not in doctor.slots, "the slot is free")
+        await admitted(portal, interpreter, made.invited[3])
+        await until_recognised([doctor, patient, interpreter], [doctor, patient, interpreter])
+        assert doctor.slots[interpreter.id] == former
+        for viewer in (doctor, patient, interpreter):
+            assert misnamed(viewer, made.people()) == []
+
+
+async def test_a_new_connection_replaces_the_former_without_disturbing_the_others(portal: Portal) -> None:
+    async with visit(portal, [DOCTOR, PATIENT, RELATIVE]) as made:
+        for one, who in zip(made.clients, made.invited, strict=True):
+            await admitted(portal, one, who)
+        await until_recognised(made.clients, made.clients)
+        doctor, patient, relative = made.clients
+        slots = doctor.slots
+        before = doctor.of(relative.id, "camera").decoded
+        await patient.join()
+        await until_recognised(made.clients, made.clients)
+        assert doctor.slots == slots
+        assert doctor.of(relative.id, "camera").decoded > before
+        assert all(misnamed(viewer, made.people()) == [] for viewer in made.clients)
+
+
+async def test_media_stops_on_hold_and_comes_back_without_an_offer(portal: Portal) -> None:
+    async with visit(portal, [DOCTOR, PATIENT]) as made:
+        doctor, patient = made.clients
+        for one, who in zip(made.clients, made.invited, strict=True):
+            await admitted(portal, one, who)
+        await until_recognised(made.clients, made.clients)
+        await portal.act(made.invited[1], "hold")
+        await doctor.until(lambda: doctor.slots == {}, "the doctor's slot is empty")
+        await patient.until(lambda: patient.state in ("held", "waiting") and patient.slots == {}, "held")
+        offers = sum(said["type"] == "answer" for said in patient.heard)
+        await portal.act(made.invited[1], "admit")
+        await until_recognised(made.clients, made.clients)
+        assert sum(said["type"] == "answer" for said in patient.heard) == offers
+        assert all(misnamed(viewer, made.people()) == [] for viewer in made.clients)

@@ -95,11 +95,13 @@ class AiortcClient:
         return await wait_until(condition, deadline=deadline, what=f"person {self.person}: {what}")
 
     async def join(self, *, pictures: bool = True) -> None:
-        """Makes the one offer, as soon as one is let in, and returns when media is connected."""
+        """Offers a new connection, as soon as one is let in, and returns when media is connected."""
         await self.until(lambda: self.state in ("admitted", "identifying"), "let in", deadline=30)
+        if self.peer is not None:
+            await self.peer.close()
+            self.watched = {}
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.peer = peer
-        self.watched = {}
         camera = self.welcome["send"]["camera"]
         peer.addTransceiver(Tone(self.person), direction="sendonly")
         picture = NumberedPicture(self.person, camera["width"], camera["height"], camera["frame_rate"])
@@ -110,12 +112,20 @@ class AiortcClient:
                 peer.addTransceiver(kind, direction="recvonly")
         peer.on("track", self._on_track)
         await peer.setLocalDescription(await peer.createOffer())
-        number = next(self._offers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
-        await self.say("offer", id=number, sdp=peer.localDescription.sdp, restart=False)
-        answer = await asyncio.wait_for(self._answers[number], 10)
+        answer = await self.offer(peer.localDescription.sdp)
         await peer.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
         await self.until(lambda: peer.connectionState == "connected", "media connected")
+
+    async def offer(self, sdp: str) -> str:
+        """Sends an offer; returns the answer.
+
+        Raises:
+            AssertionError: it was refused.
+        """
+        number = next(self._offers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        await self.say("offer", id=number, sdp=sdp, restart=False)
+        return await asyncio.wait_for(self._answers[number], 10)
 
     async def wish(self, height: int = 360) -> None:
         """Wishes for everyone's camera at this height."""
@@ -129,6 +139,11 @@ class AiortcClient:
         assert mid in self.watched, f"mid {mid} has no track"
         return self.watched[mid]
 
+    async def leave(self) -> None:
+        """Says so, and ends media."""
+        await self.say("leave")
+        await self.close()
+
     async def close(self) -> None:
         """Ends media and the websocket, without a leave."""
         if self.peer is not None:
@@ -141,11 +156,17 @@ class AiortcClient:
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         assert self.peer is not None
-        mid = next(one.mid for one in self.peer.getTransceivers() if one.receiver.track is track)
+        mid = str(next(one.mid for one in self.peer.getTransceivers() if one.receiver.track is track))
         self.watched[mid] = Watched()
+        self._name_slots()
         task = asyncio.create_task(watch(track, self.watched[mid]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _name_slots(self) -> None:
+        named = {mid: participant for participant, mids in self.slots.items() for mid in mids.values()}
+        for mid, watched in self.watched.items():
+            watched.under = named.get(mid)
 
     async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in websocket:
@@ -168,6 +189,7 @@ class AiortcClient:
                 for slot in said["slots"]:
                     slots.setdefault(slot["participant"], {})[slot["source"]] = slot["mid"]
                 self.slots = slots
+                self._name_slots()
             case "participants":
                 self.participants = {one["id"]: one["display_name"] for one in said["participants"]}
 

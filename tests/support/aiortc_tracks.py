@@ -68,29 +68,38 @@ class Tone(_Paced):
         return frame
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        seen: what it says of itself; None where that can't be read.
+        under: the participant whom the server had named for its slot, when it was decoded; None for nobody.
+    """
+
+    seen: media.Seen | None
+    size: tuple[int, int]
+    under: str | None
+
+
 @dataclass
 class Watched:
     """What has come in one slot, newest last.
 
     Attributes:
-        seen: what each decoded picture said of itself, None where it couldn't be read, and the picture's size.
+        under: the participant whom the server names for this slot now.
         decoded: pictures since the beginning.
         samples: the last half second of sound, one channel.
     """
 
-    seen: deque[tuple[media.Seen | None, tuple[int, int]]] = field(default_factory=lambda: deque(maxlen=2000))
+    under: str | None = None
+    pictures: deque[Picture] = field(default_factory=lambda: deque(maxlen=5000))
     decoded: int = 0
     samples: deque[int] = field(default_factory=lambda: deque(maxlen=media.SAMPLE_RATE // 2))
 
     def tone(self) -> int | None:
         """Whose tone is heard now."""
         return media.read_tone(np.array(self.samples, dtype=np.int16))
-
-    def forget(self) -> None:
-        """As if nothing had come yet."""
-        self.seen.clear()
-        self.samples.clear()
-        self.decoded = 0
 
 
 async def watch(track: MediaStreamTrack, into: Watched) -> None:
@@ -101,7 +110,7 @@ async def watch(track: MediaStreamTrack, into: Watched) -> None:
         except MediaStreamError:
             return
         if isinstance(frame, av.VideoFrame):
-            into.seen.append((media.read_video_frame(frame), (frame.width, frame.height)))
+            into.pictures.append(Picture(media.read_video_frame(frame), (frame.width, frame.height), into.under))
             into.decoded += 1
         elif isinstance(frame, av.AudioFrame):
             into.samples.extend(media.mono(frame).tolist())
