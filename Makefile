@@ -55,8 +55,7 @@ format: $(VENV)/.system-lint $(VENV)/.test ## let ruff and rustfmt lay out the c
 build: $(VENV)/.run ## a wheel in build/wheels, engine included
 	$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-build-isolation --no-deps --wheel-dir build/wheels .
 
-bench: $(VENV)/.test ## CPU per forwarded packet, beside the machine's bare cost
-	mkdir -p build/reports
+bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cost
 	$(BIN)/python -m vardrum.bench.engine $(ARGS)
 
 clean: ## all that was made here
@@ -81,6 +80,10 @@ $(VENV)/.run: $(VENV)/.made $(RUST)
 $(VENV)/.test: $(VENV)/.made $(RUST) $(VENV)/.system-test
 	$(PIP) --no-build-isolation --editable '.[test]'
 	.ci/browsers
+	touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.made $(RUST)
+	$(PIP) --no-build-isolation --editable '.[bench]'
 	touch $@ $(VENV)/.run
 
 $(VENV)/.system-test: .ci/packages | $(VENV)/.made

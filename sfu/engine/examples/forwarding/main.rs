@@ -1,0 +1,154 @@
+//! CPU time that the engine needs for a forwarded packet, and that a bare loop of the same system calls and ciphers
+//! needs, measured in turns over loopback. Prints a line of JSON for each measurement; `bench/engine.py` reads them.
+
+mod bare;
+mod case;
+mod check;
+mod crowd;
+mod engine;
+mod person;
+
+use std::fs;
+use std::process::exit;
+use std::time::{Duration, Instant};
+
+use bare::Bare;
+use case::Case;
+use crowd::Crowd;
+use engine::Engine;
+use person::Person;
+
+/// A server's own thread, as of one moment at most 100 ms ago.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// CPU time in nanoseconds.
+    pub cpu: u64,
+    /// Packets sent to viewers.
+    pub forwarded: u64,
+}
+
+/// What is measured.
+pub trait Server {
+    fn name(&self) -> &'static str;
+    /// The name of its thread.
+    fn thread(&self) -> String;
+    fn figures(&self) -> Figures;
+}
+
+/// Before a measurement, under load: caches and batches are then as they stay.
+const WARM_UP: Duration = Duration::from_millis(60);
+
+fn main() {
+    let case = Case::parse(std::env::args().skip(1)).unwrap_or_else(|problem| {
+        eprintln!("{problem}");
+        exit(2);
+    });
+    if let Err(problem) = measure(&case) {
+        eprintln!("{problem}");
+        exit(1);
+    }
+}
+
+fn measure(case: &Case) -> Result<(), String> {
+    let people = || {
+        (0..case.crowd())
+            .map(|place| Person::new(case, place))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let served = people()?;
+    let (engine, address) = Engine::start(case, &served)?;
+    let mut with_engine = Crowd::new(case, served, address);
+    with_engine.connect()?;
+    with_engine.meet(true)?;
+    let served = people()?;
+    let (bare, address) = Bare::start(case, &served)?;
+    let mut with_bare = Crowd::new(case, served, address);
+    with_bare.meet(false)?;
+    let before = [fresh(&engine), fresh(&bare)];
+    for slice in 0..case.slices {
+        // Who goes first alternates, so that a machine that changes its pace favours nobody.
+        if slice % 2 == 0 {
+            measure_slice(case, &engine, &mut with_engine);
+            measure_slice(case, &bare, &mut with_bare);
+        } else {
+            measure_slice(case, &bare, &mut with_bare);
+            measure_slice(case, &engine, &mut with_engine);
+        }
+    }
+    sum_up(case, &engine, &with_engine, before[0], &engine.drops());
+    sum_up(case, &bare, &with_bare, before[1], &[]);
+    Ok(())
+}
+
+/// One measurement: from one change of the server's figures to another, both under load.
+fn measure_slice(case: &Case, server: &dyn Server, crowd: &mut Crowd) {
+    let (ready, length) = (Instant::now() + WARM_UP, Duration::from_secs_f64(case.seconds));
+    let mut last = server.figures();
+    let (mut first, mut wakes) = (None, 0);
+    let mut line = String::new();
+    crowd.drive(server, |server| {
+        let (figures, now) = (server.figures(), Instant::now());
+        if figures == last {
+            return false;
+        }
+        last = figures;
+        match first {
+            None if now >= ready => {
+                first = Some((figures, now));
+                wakes = waits(&server.thread());
+            }
+            Some((from, since)) if now >= since + length => {
+                line = format!(
+                    r#"{{"server": "{}", "cpu_ns": {}, "forwarded": {}, "wall_ns": {}, "wakes": {}}}"#,
+                    server.name(),
+                    figures.cpu - from.cpu,
+                    figures.forwarded - from.forwarded,
+                    (now - since).as_nanos(),
+                    waits(&server.thread()) - wakes,
+                );
+            }
+            _ => {}
+        }
+        !line.is_empty()
+    });
+    println!("{line}");
+}
+
+/// What was sent, forwarded and received since `before`, and why the rest wasn't.
+fn sum_up(case: &Case, server: &dyn Server, crowd: &Crowd, before: Figures, drops: &[(&str, u64)]) {
+    let drops: Vec<String> = drops.iter().map(|(name, n)| format!(r#""{name}": {n}"#)).collect();
+    println!(
+        r#"{{"server": "{}", "owed": {}, "forwarded": {}, "received": {}, "drops": {{{}}}}}"#,
+        server.name(),
+        crowd.sent * case.fan_out as u64,
+        fresh(server).forwarded - before.forwarded,
+        crowd.received,
+        drops.join(", "),
+    );
+}
+
+/// Figures that are newer than this call.
+fn fresh(server: &dyn Server) -> Figures {
+    // The first change may have been under way; idle servers' CPU time still grows, by their ticks.
+    for _ in 0..2 {
+        let (before, since) = (server.figures(), Instant::now());
+        while server.figures() == before && since.elapsed() < Duration::from_millis(300) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    server.figures()
+}
+
+/// How often a thread of ours has gone to sleep; 0 where that can't be read.
+fn waits(thread: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks
+        .filter(|task| fs::read_to_string(task.path().join("comm")).map_or(false, |name| name.trim() == thread))
+        .filter_map(|task| fs::read_to_string(task.path().join("status")).ok())
+        .flat_map(|status| status.lines().filter_map(count).collect::<Vec<_>>())
+        .sum()
+}
+
+fn count(line: &str) -> Option<u64> {
+    line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok()
+}
