@@ -86,4 +86,8 @@ class Pages:
         for name, value in (self._headers if page else API_HEADERS).items():
             if name not in response.headers:
                 response.headers[name] = value
+        if page and response.content_type in ("text/html", "application/javascript", "text/javascript", "text/css"):
+            # RFC 9239: modules are text/javascript. Without a charset the page's own would be guessed for them.
+            response.content_type = response.content_type.replace("application/", "text/")
+            response.charset = "utf-8"
         response.headers.pop("Server", None)

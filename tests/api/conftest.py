@@ -1,0 +1,16 @@
+"""The installation that the API tests ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from vardrum.tests.api.installation import Installation
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Installation]:
+    """A running server on an empty database."""
+    async with Installation(tmp_path / "data") as installation:
+        yield installation
