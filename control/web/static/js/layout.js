@@ -28,22 +28,23 @@ function full({ width, height }) {
 // Equal tiles, as large as they get, between upright and wide; the last row is centred.
 function grid(area, count) {
   let best = null;
+  const gap = Math.min(GAP, area.width / 40, area.height / 40);
   const narrow = area.width < area.height ? TALL : SQUARE;
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
-    let width = (area.width - GAP * (columns - 1)) / columns;
-    let height = (area.height - GAP * (rows - 1)) / rows;
+    let width = (area.width - gap * (columns - 1)) / columns;
+    let height = (area.height - gap * (rows - 1)) / rows;
     if (width / height > WIDE) width = height * WIDE;
     if (width / height < narrow) height = width / narrow;
     if (!best || width * height > best.width * best.height) best = { columns, rows, width, height };
   }
   const { columns, rows, width, height } = best;
-  const top = area.y + (area.height - rows * height - GAP * (rows - 1)) / 2;
+  const top = area.y + (area.height - rows * height - gap * (rows - 1)) / 2;
   return Array.from({ length: count }, (_, index) => {
     const row = Math.floor(index / columns);
     const inRow = row === rows - 1 ? count - row * columns : columns;
-    const left = area.x + (area.width - inRow * width - GAP * (inRow - 1)) / 2;
-    return { x: left + (index % columns) * (width + GAP), y: top + row * (height + GAP), width, height };
+    const left = area.x + (area.width - inRow * width - gap * (inRow - 1)) / 2;
+    return { x: left + (index % columns) * (width + gap), y: top + row * (height + gap), width, height };
   });
 }
 
@@ -51,16 +52,19 @@ function grid(area, count) {
 function spotlight(size, count, main, self) {
   const inStrip = count - 1 + (self ? 1 : 0);
   const beside = size.width > size.height * 1.1;
-  const depth = beside ? clamp(size.width * 0.18, 112, 240) : clamp(size.height * 0.2, 72, 150);
+  const depth = beside
+    ? Math.min(clamp(size.width * 0.18, 112, 240), size.width / 3)
+    : Math.min(clamp(size.height * 0.2, 72, 150), size.height / 3);
   const large = beside
     ? { x: 0, y: 0, width: size.width - depth - GAP, height: size.height }
     : { x: 0, y: 0, width: size.width, height: size.height - depth - GAP };
   const length = beside ? size.height : size.width;
   const natural = beside ? depth / WIDE : depth * WIDE;
-  const each = Math.min(natural, (length - GAP * (inStrip - 1)) / inStrip);
-  const start = (length - each * inStrip - GAP * (inStrip - 1)) / 2;
+  const gap = Math.min(GAP, length / inStrip / 4);
+  const each = Math.min(natural, (length - gap * (inStrip - 1)) / inStrip);
+  const start = (length - each * inStrip - gap * (inStrip - 1)) / 2;
   const strip = Array.from({ length: inStrip }, (_, index) => {
-    const along = start + index * (each + GAP);
+    const along = start + index * (each + gap);
     return beside
       ? { x: size.width - depth, y: along, width: depth, height: each }
       : { x: along, y: size.height - depth, width: each, height: depth };
@@ -71,7 +75,7 @@ function spotlight(size, count, main, self) {
 }
 
 function corner({ width, height }, aspect) {
-  const across = clamp(Math.min(width, height) * 0.26, 92, 220);
+  const across = Math.min(clamp(Math.min(width, height) * 0.26, 92, 220), width / 2, height / 2);
   const own = aspect >= 1 ? { width: across, height: across / aspect } : { width: across * aspect, height: across };
   const edge = clamp(width * 0.015, 8, 16);
   return { x: width - own.width - edge, y: height - own.height - edge, ...own };

@@ -92,7 +92,7 @@ function refused(doorway, refusal) {
     problem("not-open", { time: opens ? dayAndClock(opens, document.time_zone) : "" }, again);
     const wait = opens ? Date.parse(opens) - Date.now() : 0;
     // Looks again when it opens, with some seconds' spread; a far day needs no timer at all.
-    if (wait < 12 * 3600 * 1000) setTimeout(again, Math.max(15000, wait + Math.random() * 3000));
+    if (wait < 12 * 3600 * 1000) setTimeout(again, Math.max(3000, wait + Math.random() * 3000));
     return;
   }
   if (status === 410) return problem(name === "session-replaced" ? "replaced" : "over");
@@ -183,5 +183,10 @@ function notice(key, params = {}) {
   notices.append(text);
   setTimeout(() => text.remove(), 7000);
 }
+
+// Another link opened in this very tab changes only the fragment: browsers don't load the page for that.
+addEventListener("hashchange", () => {
+  if (location.hash.length > 1) location.reload();
+});
 
 void start();
