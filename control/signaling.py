@@ -50,14 +50,6 @@ class Signaling:
         self._origins = frozenset("{0.scheme}://{0.netloc}".format(urlsplit(origin)) for origin in origins)
         self._strangers = 0
 
-    def mount(self, app: web.Application) -> None:
-        """Adds the routes, and has every client told to come back before the server waits for its handlers."""
-        app.add_routes(self.routes())
-        app.on_shutdown.append(self._going_away)
-
-    async def _going_away(self, app: web.Application) -> None:
-        self._live.send_away()
-
     def routes(self) -> list[web.RouteDef]:
         """GET /v1/ws and GET /asyncapi.json."""
         return [web.get(PATH, self.connect), web.get("/asyncapi.json", self.asyncapi)]

@@ -72,17 +72,16 @@ class Live:
         self._tasks = [loop.create_task(self._watch()), loop.create_task(self._write_connections())]
 
     async def stop(self) -> None:
-        """Ends what `start` began, and every websocket."""
+        """Ends what `start` began, and every websocket; clients come back, to this server restarted or to another.
+
+        May be called twice.
+        """
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
-        self.send_away()
-
-    def send_away(self) -> None:
-        """Closes every websocket; clients come back, to this server restarted or to another one."""
         for room in self.rooms.values():
             for client in room.clients:
                 client.close(GOING_AWAY)
