@@ -128,8 +128,8 @@ async def test_a_room_is_forgotten_after_its_end(house: House) -> None:
     await wait_until(lambda: house.live.rooms == {}, deadline=3, what="an empty hall")
 
 
-async def test_a_server_that_stops_tells_everyone_to_come_back(tmp_path: Path) -> None:
-    async with House(tmp_path) as house:
-        room = await house.room(PATIENT)
-        page = await room.comes("Pat")
+async def test_a_server_that_stops_tells_everyone_to_come_back(house: House) -> None:
+    room = await house.room(PATIENT)
+    page = await room.comes("Pat")
+    await house.server.close()
     assert await page.closed() == 1001
