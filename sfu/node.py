@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -78,6 +79,7 @@ class Node:
         self._engine: Engine | None = None
         self._certificate: Certificate | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._handshake_drops: Counter[str] = Counter()  # of peers that are gone
 
     async def start(self) -> None:
         """Binds the media port.
@@ -203,15 +205,16 @@ class Node:
             if peer.number in self._by_number:
                 self._running.set_keys(peer.number, keys)
 
-        def failed(reason: str) -> None:
-            log.warning("handshake failed", room=peer.room, participant=peer.participant, reason=reason)
-
-        def closed() -> None:
+        def over() -> None:
             if self._by_number.get(peer.number) is peer:
                 self.drop(peer.room, peer.participant)
                 self._listener.connection(peer.room, peer.participant, False)
 
-        return Handshake(self._certificate, peer.offer.fingerprints, send, done, failed, closed)
+        def failed(reason: str) -> None:
+            log.warning("handshake failed", room=peer.room, participant=peer.participant, reason=reason)
+            over()
+
+        return Handshake(self._certificate, peer.offer.fingerprints, send, done, failed, over)
 
     def slots(self, room: str, participant: str) -> list[SlotView]:
         """Whom each of a viewer's slots shows now; empty without a peer."""
@@ -270,8 +273,12 @@ class Node:
     def metrics(self) -> dict[str, float]:
         """Counters of the engine (`drop_…` by reason), peers, rooms, and the engine's CPU seconds."""
         engine = self._running
+        drops = self._handshake_drops.copy()
+        for peer in self._by_number.values():
+            drops.update(_drops(peer))
         return {
             **engine.counters(),
+            **{f"drop_{reason.replace('-', '_')}": count for reason, count in drops.items()},
             "peers": len(self._by_number),
             "rooms": len(self._places),
             "cpu_seconds": engine.cpu_ns() / 1e9,
@@ -287,6 +294,7 @@ class Node:
             return
         # Its close_notify has to leave before the engine forgets the address.
         peer.close()
+        self._handshake_drops.update(_drops(peer))
         del self._by_number[peer.number]
         self._running.remove_peer(peer.number)
         place.told.pop(participant, None)
@@ -394,3 +402,7 @@ class Node:
                 }
                 if (speaking := place.speakers.update(heard, self._now())) is not None:
                     self._listener.speaking(room, speaking)
+
+
+def _drops(peer: Peer) -> Counter[str]:
+    return Counter() if peer.handshake is None else peer.handshake.drops

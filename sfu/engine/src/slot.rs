@@ -154,6 +154,11 @@ impl Slot {
         }
     }
 
+    fn wants_track_of(&self, feed: Feed) -> bool {
+        self.wanted
+            .map_or(false, |wanted| wanted.peer == feed.peer && wanted.track == feed.track)
+    }
+
     pub fn waits_for_key_frame(&self) -> bool {
         self.wanted.is_some() && self.wanted != self.showing.map(|(feed, _)| feed)
     }
@@ -163,7 +168,8 @@ impl Slot {
     /// Errors: why it does not go out.
     pub fn accept(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
         let shown = self.showing == Some((feed, life));
-        let switch = !shown && self.wanted == Some(feed);
+        // The first picture of somebody may be of another layer: a small one now is better than the right one later.
+        let switch = !shown && (self.wanted == Some(feed) || self.showing.is_none() && self.wants_track_of(feed));
         if !shown && !switch {
             return Err(Count::DropNoListener);
         }

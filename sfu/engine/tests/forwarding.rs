@@ -149,6 +149,27 @@ fn a_layer_changes_at_its_key_frame_without_a_seam() {
 }
 
 #[test]
+fn the_first_picture_may_be_small_and_the_right_one_follows() {
+    let mut house = House::new(1);
+    for (layer, number, key) in [
+        (0, 10, true),
+        (0, 11, false),
+        (1, 70, true),
+        (0, 12, false),
+        (1, 71, false),
+    ] {
+        let packet = house.picture(layer, number, key);
+        house.anna_sends(packet);
+    }
+    let got = house.bo.got(PICTURE_SLOT);
+    let layers: Vec<u8> = got.iter().map(|g| *g.payload.last().unwrap()).collect();
+    assert_eq!(layers, [0, 0, 1, 1]);
+    assert!(got
+        .windows(2)
+        .all(|pair| pair[1].sequence == pair[0].sequence.wrapping_add(1)));
+}
+
+#[test]
 fn another_person_is_never_shown_a_packet_too_long() {
     let mut house = House::new(0);
     let key = house.picture(0, 1, true);
