@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from playwright.async_api import Playwright, async_playwright
 from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.firefox import Firefox
@@ -16,6 +17,10 @@ from vardrum.tests.support.server import Server
 from vardrum.tests.support.speech import speech
 
 ROOT = Path(__file__).parents[1]
+
+# Machines are shared: how long an example takes says nothing. The blob replays a failure.
+settings.register_profile("vardrum", deadline=None, print_blob=True)
+settings.load_profile("vardrum")
 
 
 @pytest.fixture(scope="session")
