@@ -92,16 +92,7 @@ impl Shard {
             } => {
                 self.show(now, viewer, slot, publisher, track, layer);
             }
-            Command::Mute { peer, track, muted } => {
-                if let Some((_, peer)) = self.find(peer) {
-                    if let Some(track) = peer.tracks.get_mut(usize::from(track)) {
-                        track.muted = muted;
-                        if !muted {
-                            track.need_key_frame();
-                        }
-                    }
-                }
-            }
+            Command::Mute { peer, track, muted } => self.mute(peer, track, muted),
         }
     }
 
@@ -238,6 +229,25 @@ impl Shard {
                 publisher.tracks[usize::from(track)].listen(place, number);
             }
             self.ask_for_waiting(now, place);
+        }
+    }
+
+    fn mute(&mut self, peer: PeerId, track: u8, muted: bool) {
+        let listeners = match self
+            .find(peer)
+            .and_then(|(_, peer)| peer.tracks.get_mut(usize::from(track)))
+        {
+            Some(track) => {
+                track.muted = muted;
+                track.listeners.clone()
+            }
+            None => return,
+        };
+        for (viewer, slot) in listeners {
+            if let Some(viewer) = &mut self.peers[viewer] {
+                // What is dropped meanwhile must not look like a loss: it begins anew when it is heard again.
+                viewer.slots[slot].rest();
+            }
         }
     }
 
@@ -386,7 +396,8 @@ impl Shard {
     ) -> Result<(), Count> {
         let ssrc = rtp::parse(bytes).map_err(|_| Count::DropRtpMalformed)?.ssrc;
         let arrived = peer.ingest(now, from, bytes, &mut self.counters)?;
-        self.by_ssrc.insert(ssrc, place);
+        // Whoever had it first keeps it: a participant who picks another's SSRC must not take its packets away.
+        self.by_ssrc.entry(ssrc).or_insert(place);
         let track = &peer.tracks[arrived.track];
         if arrived.changed {
             let size = track.layers[arrived.layer].size;

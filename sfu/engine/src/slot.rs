@@ -154,6 +154,12 @@ impl Slot {
         }
     }
 
+    /// Shows nothing until the next key frame (of sound: the next packet) of what is wanted.
+    pub fn rest(&mut self) {
+        self.showing = None;
+        self.asked = None;
+    }
+
     fn wants_track_of(&self, feed: Feed) -> bool {
         self.wanted
             .map_or(false, |wanted| wanted.peer == feed.peer && wanted.track == feed.track)

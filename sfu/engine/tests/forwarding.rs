@@ -285,6 +285,45 @@ fn muted_means_that_nothing_goes_out() {
 }
 
 #[test]
+fn what_was_muted_looks_like_a_pause_and_not_like_a_loss() {
+    let mut house = House::new(0);
+    let first = house.anna.sound(0);
+    house.anna_sends(first);
+    house.shard.command(
+        house.now,
+        Command::Mute {
+            peer: 1,
+            track: MICROPHONE,
+            muted: true,
+        },
+    );
+    for i in 1..50 {
+        house.pass(20);
+        let unheard = house.anna.sound(i * 960);
+        house.anna_sends(unheard);
+    }
+    house.shard.command(
+        house.now,
+        Command::Mute {
+            peer: 1,
+            track: MICROPHONE,
+            muted: false,
+        },
+    );
+    house.pass(20);
+    let again = house.anna.sound(50 * 960);
+    house.anna_sends(again);
+    let got = house.bo.got(SOUND_SLOT);
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[1].sequence, got[0].sequence.wrapping_add(1));
+    assert_eq!(
+        got[1].timestamp.wrapping_sub(got[0].timestamp),
+        48_000,
+        "a second has passed"
+    );
+}
+
+#[test]
 fn who_is_shown_nobody_gets_reports_and_no_media() {
     let mut house = House::new(0);
     let mut waiting = Client::connect(&mut house.shard, 3, house.now);
