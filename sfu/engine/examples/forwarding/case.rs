@@ -16,6 +16,17 @@ pub enum Load {
     Full,
 }
 
+impl Load {
+    /// Packets that a person sends at its turn. A browser's pacer sends them one by one; in a full load the senders
+    /// are on the same machine, and must not be what limits it.
+    pub fn run(self) -> usize {
+        match self {
+            Load::Rate(_) => 1,
+            Load::Full => PICTURE,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 pub struct Case {
     /// How many others each person is seen by: visits have one person more.
@@ -95,15 +106,6 @@ impl Case {
     /// Bytes of an RTP packet's payload.
     pub fn payload(&self) -> usize {
         self.size - HEADER - self.profile.tag_len()
-    }
-
-    /// Packets that a person sends at its turn. A browser's pacer sends them one by one; in a full load the senders
-    /// are on the same machine, and must not be what limits it.
-    pub fn run(&self) -> usize {
-        match self.load {
-            Load::Rate(_) => 1,
-            Load::Full => PICTURE,
-        }
     }
 }
 

@@ -38,6 +38,9 @@ pub trait Server {
 /// Before a measurement, under load: caches and batches are then as they stay.
 const WARM_UP: Duration = Duration::from_millis(60);
 
+/// A server that has not had the CPU for so long never will.
+const STARVED: Duration = Duration::from_secs(2);
+
 fn main() {
     let case = Case::parse(std::env::args().skip(1)).unwrap_or_else(|problem| {
         eprintln!("{problem}");
@@ -59,12 +62,12 @@ fn measure(case: &Case) -> Result<(), String> {
     let (engine, address) = Engine::start(case, &served)?;
     let mut with_engine = Crowd::new(case, served, address);
     with_engine.connect()?;
-    with_engine.meet(true)?;
+    with_engine.meet(&engine, true)?;
+    with_engine.talk();
     let served = people()?;
     let (bare, address) = Bare::start(case, &served)?;
     let mut with_bare = Crowd::new(case, served, address);
-    with_bare.meet(false)?;
-    let before = [fresh(&engine), fresh(&bare)];
+    with_bare.meet(&bare, false)?;
     for slice in 0..case.slices {
         // Who goes first alternates, so that a machine that changes its pace favours nobody.
         if slice % 2 == 0 {
@@ -75,8 +78,8 @@ fn measure(case: &Case) -> Result<(), String> {
             measure_slice(case, &engine, &mut with_engine);
         }
     }
-    sum_up(case, &engine, &with_engine, before[0], &engine.drops());
-    sum_up(case, &bare, &with_bare, before[1], &[]);
+    sum_up(case, &engine, &with_engine, &engine.drops());
+    sum_up(case, &bare, &with_bare, &[]);
     Ok(())
 }
 
@@ -86,7 +89,7 @@ fn measure_slice(case: &Case, server: &dyn Server, crowd: &mut Crowd) {
     let mut last = server.figures();
     let (mut first, mut wakes) = (None, 0);
     let mut line = String::new();
-    crowd.drive(server, |server| {
+    crowd.drive(case.load, |_| {
         let (figures, now) = (server.figures(), Instant::now());
         if figures == last {
             return false;
@@ -114,25 +117,25 @@ fn measure_slice(case: &Case, server: &dyn Server, crowd: &mut Crowd) {
     println!("{line}");
 }
 
-/// What was sent, forwarded and received since `before`, and why the rest wasn't.
-fn sum_up(case: &Case, server: &dyn Server, crowd: &Crowd, before: Figures, drops: &[(&str, u64)]) {
+/// What was sent, forwarded and received since all have met, and why the rest wasn't.
+fn sum_up(case: &Case, server: &dyn Server, crowd: &Crowd, drops: &[(&str, u64)]) {
     let drops: Vec<String> = drops.iter().map(|(name, n)| format!(r#""{name}": {n}"#)).collect();
     println!(
         r#"{{"server": "{}", "owed": {}, "forwarded": {}, "received": {}, "drops": {{{}}}}}"#,
         server.name(),
         crowd.sent * case.fan_out as u64,
-        fresh(server).forwarded - before.forwarded,
+        fresh(server).forwarded - crowd.before,
         crowd.received,
         drops.join(", "),
     );
 }
 
-/// Figures that are newer than this call.
+/// Figures that were written after this call, by a loop that had then read all that was there before it.
 fn fresh(server: &dyn Server) -> Figures {
-    // The first change may have been under way; idle servers' CPU time still grows, by their ticks.
+    // The first change may have been under way. Idle servers' CPU time grows too, by their ticks.
     for _ in 0..2 {
         let (before, since) = (server.figures(), Instant::now());
-        while server.figures() == before && since.elapsed() < Duration::from_millis(300) {
+        while server.figures() == before && since.elapsed() < STARVED {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
