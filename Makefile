@@ -16,7 +16,7 @@ RUST := $(shell find $(CRATES) -name target -prune -o \( -name '*.rs' -o -name '
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust lint format build bench clean
+.PHONY: help run test test-rust test-python test-debian-rust lint format build bench picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -57,6 +57,9 @@ build: $(VENV)/.run ## a wheel in build/wheels, engine included
 
 bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cost
 	$(BIN)/python -m vardrum.bench.engine $(ARGS)
+
+picture: $(VENV)/.test ## the README's picture, taken of a running visit
+	$(BIN)/python -m vardrum.tests.support.picture docs/visit.png
 
 clean: ## all that was made here
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info sfu/_engine*.so
