@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 DATABASE = "vardrum.db"
 TICK = 1.0
 # What is still being answered when the server stops gets so long, in seconds.
-SHUTDOWN = 5.0
+SHUTDOWN = 2.0
 
 
 class CannotStart(Exception):

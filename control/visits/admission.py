@@ -73,7 +73,7 @@ def _identify(
         if arrival.identifying_host != host.id:
             raise Refused("state-conflict", "another host is identifying them")
         return
-    # Two at once would hear each other's name and number through the host's reactions, and the host through both.
+    # Whoever is identified sees and hears this host and nobody else; a host with two would carry words between them.
     if any(one.identifying_host == host.id for one in scene.open_sessions()):
         raise Refused("host-busy", "the host is identifying somebody else")
     _need_room(scene, scene.inside())

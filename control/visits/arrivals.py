@@ -196,7 +196,10 @@ def connect(scene: Scene, session: models.Session, connected: bool, at: datetime
 def leave(scene: Scene, session: models.Session, *, lost: bool = False) -> None:
     """Said, or lost for five minutes. Who was denied or removed stays that."""
     scene.move(session, Event.LEAVE, lost=lost or None)
-    session.connection = "lost" if lost else "none"
+    connection = "lost" if lost else "none"
+    if session.connection != connection:
+        session.connection = connection
+        scene.changed = True
     session.lost_since = None
 
 

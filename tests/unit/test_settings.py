@@ -1,0 +1,86 @@
+"""Settings: where they come from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from vardrum.control import settings
+from vardrum.control.settings import BadSettings
+
+
+def test_defaults_then_file_then_variables_then_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text('public_url = "https://v.example.org/"\n[http]\nport = 1\nhost = "0.0.0.0"\n[media]\nport = 2\n')
+    found = settings.load(
+        file,
+        environment={"VARDRUM_HTTP__PORT": "3", "VARDRUM_MEDIA__PUBLIC_IP": "192.0.2.1", "OTHER": "x"},
+        overrides={"http": {"port": 4}},
+    )
+    assert (found.http.port, found.http.host, found.media.port) == (4, "0.0.0.0", 2)
+    assert found.public_url == "https://v.example.org"
+    assert found.media_settings().public_ip == "192.0.2.1"
+    assert found.rooms.open_before_minutes == 15
+    assert found.metrics.listen == "127.0.0.1:9464"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            '[media]\npublic_ip = "10.0.0.300"',
+            "media.public_ip: '10.0.0.300' is not an IP address (expected the address that phones reach this server on"
+            ", such as 192.0.2.10)",
+        ),
+        ("[http]\nport = 70000", "http.port: 70000 doesn't fit (input should be less than or equal to 65535)"),
+        ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of behind_proxy, host, "),
+        ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, public_url, hosts, http, "),
+        ('http = "x"', "http: 'x' doesn't fit"),
+        ('public_url = "video.example.org"', "public_url: 'video.example.org' is not an address (expected one like "),
+        ('public_url = "https://u:p@x.example"', "public_url: 'https://u:p@x.example' is not an address"),
+        ('[metrics]\nlisten = "9464"', "metrics.listen: '9464' is not an address to listen on (expected HOST:PORT"),
+        (
+            '[log]\nlevel = "loud"',
+            "log.level: 'loud' doesn't fit (input should be 'debug', 'info', 'warning' or 'error')",
+        ),
+        ("[hosts]\nby_link = 3", "hosts.by_link: 3 doesn't fit"),
+        ("[", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_key_and_expectation(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text(text)
+    with pytest.raises(BadSettings) as error:
+        settings.load(file, environment={})
+    assert str(error.value).startswith(f"{file}: ")
+    assert sentence in str(error.value)
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text('[http]\nport = -1\n[media]\nip = "x"\n')
+    with pytest.raises(BadSettings) as error:
+        settings.load(file, environment={"VARDRUM_METRICS__LISTEN": "x", "VARDRUM_TYPO": "1"})
+    lines = str(error.value).splitlines()
+    assert len(lines) == 4
+    assert any(line.startswith("environment: VARDRUM_METRICS__LISTEN: 'x'") for line in lines)
+    assert any(line.startswith("environment: VARDRUM_TYPO: there is no such setting") for line in lines)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="there is no such file"):
+        settings.load(tmp_path / "none.toml", environment={})
+
+
+def test_every_default_has_a_comment() -> None:
+    text = settings.DEFAULTS.read_text()
+    commented = False
+    for line in text.splitlines():
+        if line.startswith("#"):
+            commented = True
+        elif "=" in line:
+            assert commented, line
+            commented = False
+    # Exactly the settings that there are: none forgotten, none left over.
+    assert settings.load(environment={}).model_dump(mode="json").keys() == tomllib.loads(text).keys()
