@@ -85,9 +85,15 @@ async def test_links_that_open_nothing_say_why_and_what_to_do(portal: Portal, wi
     await says(page, "problem-link", "This link doesn't work")
     await page.wait_for("again")
 
-    await page.tab.goto(f"{portal.base}/j/test")
-    await tab(page).reload()
-    await says(page, "problem-no-link", "personal link")
+    # The right link, opened in the same tab, changes only the fragment; the page must not stay where it is.
+    [patient] = await portal.book([PATIENT], **NO_DOCUMENTS)
+    async with raw(page).expect_event("load"):
+        await page.tab.goto(patient.join_url)
+    await page.wait_for("join")
+
+    bare = await window.open("without a link")
+    await bare.tab.goto(f"{portal.base}/j/test")
+    await says(bare, "problem-no-link", "personal link")
 
     [early] = await portal.book(
         [PATIENT],

@@ -142,14 +142,7 @@ async def test_hold_return_deny_remove_and_end(portal: Portal, window: Window) -
     await becomes(host, picture(patient, "live"), "the patient is seen again")
     assert await page.evaluate("vardrum.offers.length") == offers, "being admitted again needs no offer"
 
-    await host.click("remove", within=inside(patient))
-    await host.click("confirm-remove")
-    await until(page, "removed")
-    await becomes(page, "vardrum.peerConnection === null", "no connection is left")
-
-    await page.tab.goto(patient.join_url)
-    await page.click("join", deadline=20)
-    await page.wait_for("waiting")
+    await host.click("hold", within=inside(patient))
     await host.click("deny", within=entry(patient))
     await host.click("confirm-deny")
     await until(page, "denied")
@@ -157,9 +150,13 @@ async def test_hold_return_deny_remove_and_end(portal: Portal, window: Window) -
     await portal.act(patient, "admit")
     await until(page, "admitted")
 
+    await host.click("remove", within=inside(patient))
+    await host.click("confirm-remove")
+    await until(page, "removed")
+    await becomes(page, "vardrum.peerConnection === null", "no connection is left")
+
     await host.click("end")
     await host.click("confirm-end")
-    await until(page, "ended")
     await until(host, "ended")
     assert (await portal.call("GET", f"/v1/rooms/{patient.room}"))["state"] == "ended"
 

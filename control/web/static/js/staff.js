@@ -13,7 +13,7 @@ import { button } from "./shell.js";
 export function staffRoom({ visit, slots, devices }) {
   const room = new Room({ visit, slots, devices, leave: () => askLeave(visit) });
   const people = new People(visit, {
-    identity: (entry) => askIdentity(visit, entry),
+    identity: (entry, options) => askIdentity(visit, entry, options),
     invite: () => askInvitation(visit),
     end: () => askEnd(visit),
   });
