@@ -197,7 +197,7 @@ def plot(outcomes: Mapping[Case, Outcome], path: Path) -> None:
     axes.set_yticks(range(len(measured)), [str(case) for case in measured])
     axes.invert_yaxis()
     axes.set_xlabel("µs of CPU per forwarded packet (median; lines: least and most)")
-    axes.legend()
+    figure.legend(loc="outside upper right", ncols=len(SERVERS))
     figure.savefig(path, dpi=120)
 
 
