@@ -28,7 +28,7 @@ from .secret import Clock, Random
 from .secret import now as wall_clock
 from .settings import Settings, split_address
 from .signaling import Signaling
-from .store.store import Store
+from .store.store import Store, Unusable
 from .visits.scene import Policy
 from .visits.service import Visits
 
@@ -105,7 +105,10 @@ class App:
         stack.callback(listener.close)
         self.url = _url(listener)
         self.public_url = settings.public_url or self.url
-        self.store = await stack.enter_async_context(Store(settings.data / DATABASE))
+        try:
+            self.store = await stack.enter_async_context(Store(settings.data / DATABASE))
+        except Unusable as error:
+            raise CannotStart(f"data: {error}") from None
         policy = Policy(
             public_url=self.public_url,
             open_before=timedelta(minutes=settings.rooms.open_before_minutes),

@@ -26,7 +26,7 @@ from .app import DATABASE, App, CannotStart, MakeNode
 from .secret import now
 from .settings import BadSettings, Settings
 from .store import keys as key_store
-from .store.store import Store
+from .store.store import Store, Unusable
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -217,8 +217,11 @@ async def _store(config: Path | None, data: Path | None) -> AsyncIterator[Store]
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _Stop(f"data: can't use {settings.data}: {error.strerror}") from None
-    async with Store(settings.data / DATABASE) as store:
-        yield store
+    try:
+        async with Store(settings.data / DATABASE) as store:
+            yield store
+    except Unusable as error:
+        raise _Stop(f"data: {error}") from None
 
 
 @main.group()

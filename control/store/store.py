@@ -15,8 +15,10 @@ from typing import Any, Self
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -30,6 +32,10 @@ Db = AsyncSession
 
 class Busy(Exception):
     """Too many writers are waiting; try again in a second."""
+
+
+class Unusable(Exception):
+    """The file can't be used as our database; the message says why."""
 
 
 class Transaction:
@@ -54,9 +60,14 @@ class Store:
         self._queue = 0
 
     async def start(self) -> None:
-        """Creates or migrates the tables. The folder must exist."""
-        async with self._writer.begin() as connection:
-            await connection.run_sync(_migrate)
+        """Creates or migrates the tables. The folder must exist. Raises Unusable."""
+        try:
+            async with self._writer.begin() as connection:
+                await connection.run_sync(_migrate)
+        except CommandError:
+            raise Unusable(f"{self.path} was made by a newer version of Vardrum") from None
+        except DatabaseError as error:
+            raise Unusable(f"{self.path} can't be used: {error.orig}") from None
 
     async def stop(self) -> None:
         await self._readers.dispose()

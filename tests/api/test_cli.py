@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -77,6 +78,20 @@ async def test_what_cannot_be_bound_or_written_is_said(server: Server, tmp_path:
     )  # fmt: skip
     assert media[0] == 1
     assert media[2].startswith("media.ip and media.port: can't use 192.0.2.77 port 40000: ")
+
+
+async def test_a_database_that_is_none_or_of_another_time_is_said(tmp_path: Path) -> None:
+    (tmp_path / "vardrum.db").write_bytes(b"not a database " * 100)
+    for command in (("serve", "--http", "127.0.0.1:0"), ("tenants", "list")):
+        status, _, errors = await vardrum(*command, "--data", str(tmp_path))
+        assert status == 1
+        assert errors == f"data: {tmp_path}/vardrum.db can't be used: file is not a database\n"
+    newer = tmp_path / "newer"
+    assert (await vardrum("tenants", "list", "--data", str(newer)))[0] == 0
+    with sqlite3.connect(newer / "vardrum.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    status, _, errors = await vardrum("serve", "--http", "127.0.0.1:0", "--data", str(newer))
+    assert (status, errors) == (1, f"data: {newer}/vardrum.db was made by a newer version of Vardrum\n")
 
 
 async def test_the_demo_has_a_room_with_three_links_and_nobody_needs_a_document(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import random
 from typing import Any
 
 import pytest
-from vardrum.control.api.server import TABLE, Route
+from vardrum.control.api.routing import Route
+from vardrum.control.api.server import TABLE
 from vardrum.tests.api.installation import ACTOR, Installation, actor_header
 
 ROUNDS = 40
@@ -18,7 +19,7 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 FIELDS = (
     "role", "display_name", "host", "reason", "session", "method", "identity", "care_unit", "starts_at", "ends_at",
-    "participants", "identity_policy", "max_participants", "title", "invite", "resume", "embed_token", "__proto__", 
+    "participants", "identity_policy", "max_participants", "title", "invite", "resume", "embed_token", "__proto__",
 )  # fmt: skip
 
 
@@ -42,7 +43,7 @@ async def test_no_body_breaks_a_call(here: Installation, route: Route) -> None:
     people = [*visit.ids.values(), "part_x", "%00", "%2e%2e", "'"]
     for _ in range(ROUNDS):
         path = route.path.format(room=visit.id, part=chance.choice(people))
-        headers = {"Idempotency_Key": str(chance.random())} if chance.random() < 0.2 else {}
+        headers: dict[str, Any] = {"Idempotency_Key": str(chance.random())} if chance.random() < 0.2 else {}
         reply = await here.ask(
             route.method, path, raw=body(chance), If_Match=chance.choice(("*", '"1"', "x")), **headers
         )

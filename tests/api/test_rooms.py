@@ -177,7 +177,8 @@ async def test_a_patch_merges_member_by_member_when_the_etag_is_the_newest(here:
     assert changed.body["identity_policy"]["other"] == "loa3"
     assert changed.body["care_unit"] == {"name": "Ward 7", "hsa_id": "SE-1", "phone": "+4680000"}
     assert changed.headers["ETag"] != etag
-    for old in ({"If_Match": etag}, {}, {"If_Match": "rubbish"}):
+    outdated: list[dict[str, Any]] = [{"If_Match": etag}, {}, {"If_Match": "rubbish"}]
+    for old in outdated:
         refused = await here.ask("PATCH", path, {"title": "Newer"}, **old)
         assert (refused.status, refused.problem) == (412, "version-mismatch")
     assert (await here.ask("PATCH", path, {"title": "Newest"}, If_Match="*")).body["title"] == "Newest"
