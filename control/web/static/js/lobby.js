@@ -114,7 +114,7 @@ const OUTCOMES = {
   ended: { symbol: "check", tone: "good", again: false },
   left: { symbol: "check", tone: "good", again: true },
   elsewhere: { symbol: "info", tone: "calm", again: true },
-  replaced: { symbol: "info", tone: "calm", again: false },
+  replaced: { symbol: "info", tone: "calm", again: true },
   refused: { symbol: "info", tone: "warn", again: true },
 };
 

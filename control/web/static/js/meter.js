@@ -53,7 +53,9 @@ export class Meter {
 export async function chime() {
   const audio = audioContext();
   if (!audio) return;
-  await audio.resume();
+  // Without a tap browsers let this wait for one, however long; a chime minutes later would only frighten.
+  await Promise.race([audio.resume(), new Promise((resolve) => setTimeout(resolve, 300))]);
+  if (audio.state !== "running") return;
   const start = audio.currentTime + 0.05;
   for (const [index, frequency] of [523.25, 659.25, 783.99].entries()) {
     const tone = new OscillatorNode(audio, { frequency });

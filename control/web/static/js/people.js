@@ -3,6 +3,7 @@
 import { confirm, openDialog } from "./dialog.js";
 import { el, keyed, setText, show } from "./dom.js";
 import { bind, bindAttribute, clock, t, waited } from "./i18n.js";
+import { chime } from "./meter.js";
 import { button } from "./shell.js";
 
 export class People {
@@ -70,6 +71,7 @@ export class People {
     show(this.#count, queue.length > 0);
     if (this.#count.textContent !== String(queue.length)) {
       if (Number(this.#count.textContent || 0) < queue.length) {
+        void chime().catch(() => undefined);
         setText(this.#spoken, t("people.arrived", { name: queue[queue.length - 1].display_name }));
       }
       setText(this.#count, String(queue.length));

@@ -100,7 +100,7 @@ export class Doorway {
       try {
         return this.#accepted(await call("POST", "/v1/sessions", { body: { resume: this.#kept.resume } }));
       } catch (refusal) {
-        const forgotten = [401, 403, 404, 422].includes(refusal.status);
+        const forgotten = [401, 403, 404, 422].includes(refusal.status) || refusal.name === "session-replaced";
         if (!forgotten || !(this.#address.invite || this.#address.embedToken)) throw refusal;
         this.#write({});
       }

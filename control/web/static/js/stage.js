@@ -180,7 +180,8 @@ export class Stage {
       const picture = { width: video.videoWidth, height: video.videoHeight };
       const cover = !tile.classList.contains("whole");
       const { participant, source } = tile.dataset;
-      return { participant, source, max_height: wishedHeight(rect, picture, devicePixelRatio || 1, cover) };
+      const sharp = source === "screen";
+      return { participant, source, max_height: wishedHeight(rect, picture, devicePixelRatio || 1, cover, sharp) };
     });
     const pinned = [...this.#tiles.children].find((tile) => tile.dataset.key === this.#pinned);
     return pinned ? { show, pin: pinned.dataset.participant } : { show };

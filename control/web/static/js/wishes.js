@@ -9,15 +9,16 @@ const STRETCH = 1.2;
 /**
  * The wish for a picture in a tile: pixels of its shorter side, as drawn on this screen.
  * @param tile {width, height} in CSS pixels, @param picture {width, height} as the video is, @param ratio device pixels
- * per CSS pixel, @param cover whether the picture fills the tile (else it fits into it)
+ * per CSS pixel, @param cover whether the picture fills the tile (else it fits into it), @param sharp for letters on a
+ * screen, which bear no stretching
  */
-export function wishedHeight(tile, picture, ratio, cover) {
+export function wishedHeight(tile, picture, ratio, cover, sharp = false) {
   const width = picture.width || 16;
   const height = picture.height || 9;
   const scales = [tile.width / width, tile.height / height];
   const scale = cover ? Math.max(...scales) : Math.min(...scales);
   const drawn = Math.min(width, height) * scale * ratio;
-  return STEPS.find((step) => drawn <= step * STRETCH) ?? Math.min(2160, Math.ceil(drawn));
+  return STEPS.find((step) => drawn <= step * (sharp ? 1 : STRETCH)) ?? Math.min(2160, Math.ceil(drawn));
 }
 
 export class Wishes {
