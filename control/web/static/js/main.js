@@ -48,6 +48,7 @@ function put(next, element, inShell = true) {
   view = next;
   document.body.classList.toggle("dark", !inShell);
   if (inShell) {
+    notices.replaceChildren(); // they were about people who are no longer on this page
     shell.put(element);
     if (!shell.element.isConnected) page.replaceChildren(shell.element);
   } else if (!element.isConnected) {
@@ -181,6 +182,7 @@ function notice(key, params = {}) {
   const text = el("p", { class: "notice", testid: "notice" });
   bind(text, key, params);
   notices.append(text);
+  if (notices.childElementCount > 3) notices.firstElementChild.remove();
   setTimeout(() => text.remove(), 7000);
 }
 
