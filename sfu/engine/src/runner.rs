@@ -137,10 +137,11 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
 fn run(mut socket: Socket, seed: [u8; 16], shared: &Shared) {
     let clock = Clock::start();
     let mut shard = Shard::new(seed, clock.ntp_at_start);
-    let (mut tick_at, mut figures_at) = (0, 0);
+    let (mut tick_at, mut figures_at): (Micros, Micros) = (0, 0);
     let mut table = Vec::new();
     while !shared.stop.load(Ordering::Acquire) {
-        let timeout = (tick_at.max(clock.now()) - clock.now().min(tick_at)).min(TICK) / 1000;
+        // Rounded up: rounded down, the last millisecond before each tick would be spent in polling.
+        let timeout = (tick_at.saturating_sub(clock.now()).min(TICK) + 999) / 1000;
         let (readable, commanded) = wait(socket.fd(), shared.wake.fd(), timeout as i32);
         if commanded {
             shared.wake.lower();
