@@ -3,6 +3,9 @@
 use crate::clock::Instant;
 use crate::command::Payload;
 
+/// Codecs are numbered below this.
+const CODECS: usize = 8;
+
 /// What a payload type carries; numbered as on the border (`codecs/catalogue.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Codec(pub u8);
@@ -54,6 +57,7 @@ pub struct Packet<'a> {
 /// What one peer's payload types mean, both ways.
 pub struct PayloadTable {
     by_type: [Option<Payload>; 128],
+    by_codec: [Option<u8>; CODECS],
 }
 
 impl PayloadTable {
@@ -62,7 +66,14 @@ impl PayloadTable {
         for payload in payloads {
             by_type[usize::from(payload.payload_type & 0x7f)] = Some(*payload);
         }
-        Self { by_type }
+        let mut by_codec = [None; CODECS];
+        // The first of several types for one codec is the one the peer likes best.
+        for payload in payloads.iter().rev().filter(|p| p.apt.is_none()) {
+            if let Some(place) = by_codec.get_mut(usize::from(payload.codec)) {
+                *place = Some(payload.payload_type);
+            }
+        }
+        Self { by_type, by_codec }
     }
 
     pub fn get(&self, payload_type: u8) -> Option<Payload> {
@@ -71,11 +82,7 @@ impl PayloadTable {
 
     /// The payload type for `codec`, where the peer offered it.
     pub fn of(&self, codec: Codec) -> Option<u8> {
-        self.by_type
-            .iter()
-            .flatten()
-            .find(|p| p.apt.is_none() && p.codec == codec.0)
-            .map(|p| p.payload_type)
+        self.by_codec.get(usize::from(codec.0)).copied().flatten()
     }
 
     /// The RTX payload type that repairs `payload_type`.
