@@ -312,6 +312,15 @@ class EmbedTokenView(View):
     expires_at: Shown
 
 
+class AboutView(View):
+    """What the check of camera and microphone shows of the visit, before the first `hello`."""
+
+    care_unit: CareUnitView
+    title: str | None = MISSING
+    language: str
+    display_name: str
+
+
 class SessionView(View):
     """A session; `token` and `resume` are told only here."""
 
@@ -322,3 +331,4 @@ class SessionView(View):
     room: str
     participant: str
     expires_at: Shown
+    about: AboutView

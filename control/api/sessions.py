@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .bodies import SessionBody, SessionView
+from .bodies import AboutView, CareUnitView, SessionBody, SessionView
 from .routing import Answer, Asked, Routes
 
 routes = Routes()
@@ -31,5 +31,11 @@ async def open_session(asked: Asked) -> Answer:
         room=opened.room,
         participant=opened.participant,
         expires_at=opened.expires_at,
+        about=AboutView(
+            care_unit=CareUnitView(name=opened.care_unit.name, phone=opened.care_unit.phone),
+            title=opened.title,
+            language=opened.language,
+            display_name=opened.display_name,
+        ),
     )
     return Answer(view, 201)

@@ -12,7 +12,7 @@ from . import views
 from .refused import Refused, TokenRefused
 from .rules import INSIDE, LIVE, Event, RoomState, State
 from .scene import REOPEN_WITHIN, Scene, World
-from .values import OpenedSession, Session
+from .values import CareUnit, OpenedSession, Session
 
 # One person opens a link in a few browsers at most; more is someone filling the queue of the staff.
 MAX_WAITING = 8
@@ -111,6 +111,10 @@ def _opened(scene: Scene, row: models.Session, token: str, resume: str) -> Opene
         room=row.room,
         participant=row.participant,
         expires_at=scene.room.closes_at,
+        care_unit=CareUnit(**scene.room.care_unit),
+        title=scene.room.title,
+        language=scene.participant(row.participant).language or scene.room.language,
+        display_name=scene.participant(row.participant).display_name,
     )
 
 

@@ -77,6 +77,10 @@ class OpenedSession:
     room: str
     participant: str
     expires_at: datetime
+    care_unit: CareUnit
+    title: str | None
+    language: str
+    display_name: str
 
 
 @dataclass(frozen=True)

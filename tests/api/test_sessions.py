@@ -24,6 +24,9 @@ async def test_a_session_says_where_to_connect_and_until_when(here: Installation
     assert reply.body["websocket_url"] == "wss://video.example.org/v1/ws"
     assert reply.body["expires_at"] == (await visit.room())["closes_at"]
     assert reply.body["room"] == visit.id
+    about, room = reply.body["about"], await visit.room()
+    assert about["care_unit"]["name"] == room["care_unit"]["name"]
+    assert (about["language"], about["display_name"]) == ("sv", "Patient")
     # Nobody has said hello yet.
     assert await visit.state("Patient") == "invited"
 
