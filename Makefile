@@ -21,7 +21,7 @@ DEBIAN_RUST := /usr/bin
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-run: $(VENV)/.run ## a demonstration visit; ARGS="--lan" lets a real phone in
+run: $(VENV)/.run ## a demonstration visit; ARGS="…" is handed to `vardrum demo`
 	exec $(BIN)/vardrum demo $(ARGS)
 
 test: test-rust test-debian-rust test-python ## all tests, real browsers included

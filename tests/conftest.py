@@ -31,8 +31,8 @@ def made() -> Path:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    """A running `vardrum serve` with an empty data directory."""
-    async with Server(tmp_path / "server") as running:
+    """A running `vardrum serve` with an empty data directory, that logs all it ever would."""
+    async with Server(tmp_path / "server", env={"VARDRUM_LOG__LEVEL": "debug"}) as running:
         yield running
 
 

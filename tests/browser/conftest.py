@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from vardrum.tests.support.logs import leaks
 from vardrum.tests.support.namespaces import Network
 from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.server import Server
@@ -13,9 +14,10 @@ from vardrum.tests.support.server import Server
 
 @pytest.fixture
 async def portal(server: Server) -> AsyncIterator[Portal]:
-    """A booking portal with a key of the running server."""
+    """A booking portal with a key of the running server; at the end the server's log must say nothing of anybody."""
     async with Portal(server.http, await create_key(server)) as made:
         yield made
+        assert leaks(server.process.output(10_000_000), made.told) == []
 
 
 @pytest.fixture

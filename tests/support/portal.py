@@ -76,6 +76,7 @@ class Portal:
             relay: a UNIX socket that leads to it, where the server is in a namespace.
         """
         self.base = base
+        self.told: set[str] = {key, ACTOR["name"]}  # names and secrets, none of which may reach a log
         self._key = key
         connector = aiohttp.UnixConnector(path=relay) if relay else aiohttp.TCPConnector(limit=0)
         self.http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20))
@@ -134,8 +135,9 @@ class Portal:
     async def vouched_url(self, invited: Invited) -> str:
         """Where a host goes whom the portal has logged in: the same page, with a token that works once."""
         made = await self.call("POST", f"/v1/rooms/{invited.room}/participants/{invited.id}/sessions", {})
+        self.told.add(made["embed_token"])
         return f"{invited.join_url.partition('#')[0]}#embed_token={made['embed_token']}"
 
-    @staticmethod
-    def _invited(one: Mapping[str, Any]) -> Invited:
+    def _invited(self, one: Mapping[str, Any]) -> Invited:
+        self.told |= {one["display_name"], one["join_url"].partition("#")[2]}
         return Invited(one["id"], one["room"], one["display_name"], one["join_url"])
