@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,6 +17,25 @@ from vardrum.tests.support.server import Server
 from vardrum.tests.support.speech import speech
 
 ROOT = Path(__file__).parents[1]
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a line with a measured figure, to be printed after the last test, whether they passed or not."""
+    return request.config.stash[FIGURES].append
+
 
 # Machines are shared: how long an example takes says nothing. The blob replays a failure.
 settings.register_profile("vardrum", deadline=None, print_blob=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,18 @@ SECONDS = 10.0
 
 
 @pytest.mark.timeout(180)
-async def test_firefox_takes_part(tmp_path: Path, network: Network, browsers: Browsers) -> None:
+async def test_firefox_takes_part(
+    tmp_path: Path, network: Network, browsers: Browsers, figure: Callable[[str], None]
+) -> None:
     # Firefox never sends from another address to a loopback one, so media needs an address of its own here.
     clinic = network.clinic
     async with Server(tmp_path / "server", media_ip=CLINIC, prefix=clinic.prefix) as server:
         relay = await clinic.relay(server.host, server.http_port)
         async with Portal(server.http, await create_key(server), relay=relay) as portal:
-            await visit(portal, browsers, clinic)
+            await visit(portal, browsers, clinic, figure)
 
 
-async def visit(portal: Portal, browsers: Browsers, clinic: Namespace) -> None:
+async def visit(portal: Portal, browsers: Browsers, clinic: Namespace, figure: Callable[[str], None]) -> None:
     """Doctor and relative in Chromium, the patient in Firefox."""
     doctor, patient, relative = await portal.book([DOCTOR, PATIENT, RELATIVE], **NO_DOCUMENTS)
     host = await browsers.chromium(DOCTOR["display_name"], prefix=clinic.prefix, width=1280)
@@ -44,14 +47,15 @@ async def visit(portal: Portal, browsers: Browsers, clinic: Namespace) -> None:
     for page, _ in seen:
         await start_measuring(page)
     results = await asyncio.gather(*(measured(page, SECONDS) for page, _ in seen))
+    names = {one.id: one.name for one in (doctor, patient, relative)}
     for (page, slots), result in zip(seen, results, strict=True):
         for participant, slot in slots.items():
             rate, stall = result.rate(slot["camera"]["mid"]), result.longest_stall(slot["camera"]["mid"])
-            print(f"{page.name} decodes {rate:.1f} fps of {participant}, longest stall {stall:.2f} s")
+            figure(f"{page.name} decodes {rate:.1f} fps of {names[participant]}, longest stall {stall:.2f} s")
             assert rate >= 10
             assert stall < 1
         concealed = result.concealed([slot["microphone"]["mid"] for slot in slots.values()])
-        print(f"{page.name}: {100 * concealed:.2f} % concealed sound")
+        figure(f"{page.name}: {100 * concealed:.2f} % concealed sound")
         assert concealed < 0.02
         for slot in slots.values():
             assert result.rate(slot["microphone"]["mid"], "energy") > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ async def gather_visit(portal: Portal, host: Page, *guests: Page) -> list[Invite
 
 @pytest.mark.timeout(240)
 async def test_after_45_s_without_a_network_sound_is_back_without_a_tap(
-    tmp_path: Path, browsers: Browsers, network: Network
+    tmp_path: Path, browsers: Browsers, network: Network, figure: Callable[[str], None]
 ) -> None:
     clinic, phone = network.clinic, network.phone
     async with Server(tmp_path / "server", host=CLINIC, prefix=clinic.prefix) as server:
@@ -76,17 +77,17 @@ async def test_after_45_s_without_a_network_sound_is_back_without_a_tap(
                 *(sound_back(page, at, voices=3, deadline=40) for page, at in zip(pages, since, strict=True))
             )
             there = max(took[0], took[2])
-            print(f"outage of 45 s: all voices are back after {took[1]:.1f} s in Chromium, {took[3]:.1f} s in Firefox")
-            print(f"those who never lost the network hear the others again after {there:.1f} s")
+            figure(f"outage of 45 s: all voices are back after {took[1]:.1f} s in Chromium, {took[3]:.1f} s in Firefox")
+            figure(f"those who never lost the network hear the others again after {there:.1f} s")
             assert [await state(page) for page in pages] == ["admitted"] * 4
             assert max(took) < 15
-            print(f"those who stayed heard each other all the time: longest gap {undisturbed:.1f} s")
+            figure(f"those who stayed heard each other all the time: longest gap {undisturbed:.1f} s")
             assert undisturbed < 2, "silence between words is at most as long"
 
 
 @pytest.mark.timeout(180)
 async def test_after_kill_and_restart_everyone_hears_everyone_without_a_tap(
-    server: Server, portal: Portal, browsers: Browsers
+    server: Server, portal: Portal, browsers: Browsers, figure: Callable[[str], None]
 ) -> None:
     host = await browsers.chromium("Dr Asp", width=1280)
     first = await browsers.chromium("Pia Patient", voice="sv")
@@ -103,7 +104,7 @@ async def test_after_kill_and_restart_everyone_hears_everyone_without_a_tap(
         *(sound_back(page, at, voices=2, deadline=30) for page, at in zip(pages, ready, strict=True))
     )
     whole = max(one + (at - before) / 1000 for one, at, before in zip(took, ready, killed, strict=True))
-    print(
+    figure(
         "kill -9 and restart: everyone hears everyone "
         f"{max(took):.1f} s after the server is ready again, {whole:.1f} s after the kill"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections.abc import Callable
 
 import pytest
 from vardrum.tests.conftest import Browsers
@@ -53,24 +54,24 @@ async def as_wished(page: Page, *others: Invited) -> None:
     await page.wait(settled, f"pictures as wished for on {page.name}", deadline=20)
 
 
-async def judge(page: Page, result: Measured, *others: Invited) -> None:
+async def judge(figure: Callable[[str], None], page: Page, result: Measured, *others: Invited) -> None:
     """What a measured time must have been like for `page`."""
     slots, wishes = await shown(page), await wished(page)
     for one in others:
         mid = slots[one.id]["camera"]["mid"]
         rate, stall, heights = result.rate(mid), result.longest_stall(mid), result.heights(mid)
-        print(f"{page.name} sees {one.name}: {rate:.1f} fps, longest stall {stall:.2f} s, heights {heights}")
+        figure(f"{page.name} sees {one.name}: {rate:.1f} fps, longest stall {stall:.2f} s, heights {heights}")
         assert rate >= 13, f"{page.name} decodes only {rate:.1f} fps of {one.name}"
         assert stall < 1, f"{page.name} saw {one.name} stand still for {stall:.2f} s"
         assert heights == {expected_height(wishes[one.id])}, f"wished for {wishes[one.id]}"
     concealed = result.concealed([slots[one.id]["microphone"]["mid"] for one in others])
-    print(f"{page.name} hears {100 * concealed:.2f} % concealed sound")
+    figure(f"{page.name} hears {100 * concealed:.2f} % concealed sound")
     assert concealed < 0.01, f"{page.name}: {100 * concealed:.2f} % of the sound was concealed"
 
 
 @pytest.mark.timeout(240)
 async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
-    portal: Portal, browsers: Browsers
+    portal: Portal, browsers: Browsers, figure: Callable[[str], None]
 ) -> None:
     people = await portal.book([DOCTOR, PATIENT, RELATIVE, INTERPRETER], **NO_DOCUMENTS)
     doctor, patient, relative, interpreter = people
@@ -94,9 +95,9 @@ async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
     for page in (host, first, second):
         await start_measuring(page)
     results = await asyncio.gather(*(measured(page, SECONDS) for page in (host, first, second)))
-    await judge(host, results[0], patient, relative)
-    await judge(first, results[1], doctor, relative)
-    await judge(second, results[2], doctor, patient)
+    await judge(figure, host, results[0], patient, relative)
+    await judge(figure, first, results[1], doctor, relative)
+    await judge(figure, second, results[2], doctor, patient)
 
     # Who waits: no media packet, and not a word about who is inside.
     assert await state(outside) == "waiting"
@@ -131,7 +132,9 @@ async def same_link_twice(portal: Portal, browsers: Browsers, host: Page, first:
 
 
 @pytest.mark.timeout(180)
-async def test_from_the_offer_to_the_first_picture_it_takes_little_time(portal: Portal, browsers: Browsers) -> None:
+async def test_from_the_offer_to_the_first_picture_it_takes_little_time(
+    portal: Portal, browsers: Browsers, figure: Callable[[str], None]
+) -> None:
     doctor, patient = await portal.book([DOCTOR, PATIENT], **NO_DOCUMENTS)
     host = await browsers.chromium(DOCTOR["display_name"])
     page = await browsers.chromium(PATIENT["display_name"])
@@ -152,5 +155,7 @@ async def test_from_the_offer_to_the_first_picture_it_takes_little_time(portal: 
             )
         )
     median = statistics.median(took)
-    print(f"offer to first decoded frame: median {median:.0f} ms of {sorted(round(one) for one in took)} (aim: 300 ms)")
+    figure(
+        f"offer to first decoded frame: median {median:.0f} ms of {sorted(round(one) for one in took)} (aim: 300 ms)"
+    )
     assert median < 1000, took

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,7 +113,9 @@ async def differences(portal: Portal, ledger: Ledger) -> list[str]:
 
 
 @pytest.mark.timeout(240)
-async def test_whatever_was_acknowledged_is_there_after_kill_and_restart(tmp_path: Path) -> None:
+async def test_whatever_was_acknowledged_is_there_after_kill_and_restart(
+    tmp_path: Path, figure: Callable[[str], None]
+) -> None:
     chance = random.Random(SEED)
     ledger = Ledger()
     server = await Server(tmp_path / "server").start()
@@ -139,7 +142,7 @@ async def test_whatever_was_acknowledged_is_there_after_kill_and_restart(tmp_pat
             checked += len(promised.states)
         await asyncio.gather(*work)
         assert await differences(portal, ledger) == []
-        print(
+        figure(
             f"{ledger.acknowledged} admissions, holds and removals acknowledged in {MINUTE:.0f} s over {KILLS} kills; "
             f"{checked} promises checked right after a kill: all kept"
         )
