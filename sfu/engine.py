@@ -15,11 +15,14 @@ from typing import Any, cast
 
 import cffi
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from ..codecs import catalogue
 from .dtls import Keys
 from .types import OfferedTrack, Payload, PeerOffer
+
+log = structlog.get_logger(__name__)
 
 _ffi = cffi.FFI()
 _ffi.cdef("""
@@ -236,7 +239,11 @@ class Engine:
             (size,) = struct.unpack_from("<H", data, at)
             event = _event(data[at + 2 : at + 2 + size])
             at += 2 + size
-            self._on_event(event)
+            try:
+                self._on_event(event)
+            except Exception:
+                # The events behind it are other people's.
+                log.exception("an event was not handled", kind=type(event).__name__)
             if self._shard is None:  # stopped by the listener
                 return
 

@@ -393,15 +393,22 @@ class Node:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            loudness = {int(row[0]): float(row[7]) for row in self._running.table() if row[1] == MICROPHONE}
-            for room, place in list(self._places.items()):
-                heard = {
-                    peer.participant: loudness.get(peer.number, 0.0)
-                    for peer in place.peers.values()
-                    if peer.participant in place.room.people
-                }
-                if (speaking := place.speakers.update(heard, self._now())) is not None:
-                    self._listener.speaking(room, speaking)
+            try:
+                self._listen()
+            except Exception:
+                # One room's trouble must not end the speakers' lists of all.
+                log.exception("the speakers' tick failed")
+
+    def _listen(self) -> None:
+        loudness = {int(row[0]): float(row[7]) for row in self._running.table() if row[1] == MICROPHONE}
+        for room, place in list(self._places.items()):
+            heard = {
+                peer.participant: loudness.get(peer.number, 0.0)
+                for peer in place.peers.values()
+                if peer.participant in place.room.people
+            }
+            if (speaking := place.speakers.update(heard, self._now())) is not None:
+                self._listener.speaking(room, speaking)
 
 
 def _drops(peer: Peer) -> Counter[str]:

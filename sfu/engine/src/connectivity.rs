@@ -93,9 +93,8 @@ impl Shard {
             .filter(|other| *other != place)
             .and_then(|other| self.peer(other))
             .map_or(false, |other| {
-                other.ice.selected() == Some(address)
-                    && other.srtp_in.is_some()
-                    && now < other.last_received + CONNECTED
+                // A check counts as well as media: whoever comes back after a silence begins with one.
+                other.ice.selected() == Some(address) && other.srtp_in.is_some() && other.ice.heard(now, CONNECTED)
             })
     }
 }

@@ -42,6 +42,10 @@ impl Peer {
             return Err(Count::DropNotConnected);
         }
         let payload_type = self.payload_type(packet.codec).ok_or(Count::DropCodecNotOffered)?;
+        // Before the slot gives it a number: numbers that are never sent lead a receiver astray.
+        if outbox.room().is_none() {
+            return Err(Count::DropOutboxFull);
+        }
         let switches = self.slots[slot].waits_for_key_frame();
         let rewritten = self.slots[slot].accept(source.0, source.1, packet)?;
         let envelope = Envelope {

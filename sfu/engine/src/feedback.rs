@@ -10,9 +10,6 @@ use crate::peer::Peer;
 use crate::rtcp::{self, Packet};
 use crate::shard::Shard;
 
-/// Repairs one datagram may ask for: more is no repair but a flood.
-const MAX_REPAIRS: usize = 256;
-
 impl Shard {
     pub(crate) fn rtcp(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
         self.counters.one(Count::RtcpIn);
@@ -49,7 +46,6 @@ impl Shard {
         let len = srtp.open_rtcp(bytes).map_err(|e| refusal(&e))?;
         peer.on_authentic(now, from);
         let clock = self.server_clock();
-        let mut repairs = MAX_REPAIRS;
         for packet in rtcp::packets(&bytes[..len]) {
             match packet.map_err(|_| Count::DropRtcpMalformed)? {
                 Packet::SenderReport { ssrc, info, blocks } => {
@@ -61,8 +57,10 @@ impl Shard {
                 }
                 Packet::Nack { media, lost, .. } => {
                     if let Some(slot) = peer.slot_of(media) {
-                        for sequence in lost.take(repairs) {
-                            repairs -= 1;
+                        for sequence in lost {
+                            if !peer.take_repair(now) {
+                                break;
+                            }
                             self.counters.one(Count::NackIn);
                             self.resend(now, peer, slot, sequence);
                         }
@@ -95,7 +93,7 @@ impl Shard {
     }
 
     fn resend_sound(&mut self, now: Micros, peer: &mut Peer, slot: usize, sequence: u16) -> Result<(), Count> {
-        let to = peer.ice.selected().ok_or(Count::DropNotConnected)?;
+        let to = peer.path().ok_or(Count::DropNotConnected)?.0;
         let round_trip = peer.round_trip;
         let resends = &mut peer.resends[slot];
         let (index, _) = resends.sealed(sequence, now).ok_or(Count::DropResendUnavailable)?;

@@ -137,6 +137,14 @@ struct OwnCheck {
     wait: Micros,
 }
 
+/// Where DTLS went before an address was selected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handshake {
+    None,
+    One(SocketAddr),
+    Several,
+}
+
 /// One peer's agent. All times are on the shard's monotonic axis and never go back.
 pub struct Agent {
     local: Local,
@@ -146,6 +154,7 @@ pub struct Agent {
     tie_breaker: Option<u64>,
     addresses: Vec<Address>, // the selected one first
     selected: bool,
+    handshake: Handshake,
     checks: Vec<OwnCheck>,
     out: Vec<u8>,
 }
@@ -161,6 +170,7 @@ impl Agent {
             tie_breaker: None,
             addresses: Vec::new(),
             selected: false,
+            handshake: Handshake::None,
             checks: Vec::new(),
             out: Vec::new(),
         }
@@ -234,7 +244,9 @@ impl Agent {
             self.former = None;
         }
         let (new_address, forgotten) = self.hear(now, from);
-        let nominated_first = message.use_candidate() && !self.selected;
+        // The handshake proves an address only if no part of it went elsewhere.
+        let alone = self.handshake == Handshake::None || self.handshake == Handshake::One(from);
+        let nominated_first = message.use_candidate() && !self.selected && alone;
         let address = self.address(from);
         address.proven = true;
         if message.use_candidate() {
@@ -318,14 +330,28 @@ impl Agent {
 
     /// Where DTLS goes: the selected address, or before there is one the address last heard of that knows the
     /// credentials. (A ClientHello may overtake the first USE-CANDIDATE, and an unanswered one costs a second.)
-    pub fn dtls_to(&self) -> Option<SocketAddr> {
+    pub fn dtls_to(&mut self) -> Option<SocketAddr> {
         let latest = || {
             self.addresses
                 .iter()
                 .filter(|address| address.proven)
                 .max_by_key(|address| address.heard)
         };
-        self.selected().or_else(|| latest().map(|address| address.at))
+        if let Some(selected) = self.selected() {
+            return Some(selected);
+        }
+        let to = latest()?.at;
+        self.handshake = match self.handshake {
+            Handshake::None => Handshake::One(to),
+            Handshake::One(former) if former == to => Handshake::One(to),
+            _ => Handshake::Several,
+        };
+        Some(to)
+    }
+
+    /// Whether something authentic came from the selected address within `time`.
+    pub fn heard(&self, now: Micros, time: Micros) -> bool {
+        self.selected && self.addresses.first().map_or(false, |first| now < first.heard + time)
     }
 
     /// The addresses by which packets find this peer, at most eight.

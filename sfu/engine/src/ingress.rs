@@ -7,19 +7,21 @@ use vardrum_codecs::{h264, red, vp8};
 use crate::clock::Micros;
 use crate::command::{EXT_AUDIO_LEVEL, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC};
 use crate::counters::{Count, Counters};
+use crate::outbox::MAX_DATAGRAM;
 use crate::packet::{Codec, Packet};
 use crate::peer::{Peer, Stream};
 use crate::rtp::{self, Header};
 use crate::srtp::OpenError;
 use crate::track::MICROPHONE;
 
+/// What fits a datagram behind a viewer's header (44 bytes at most), the repaired number, and in front of the tag.
+const MAX_PAYLOAD: usize = MAX_DATAGRAM - 64;
+
 /// A packet and where it belongs.
 pub struct Arrived<'a> {
     pub track: usize,
     pub layer: usize,
     pub life: u32,
-    /// The layer began, came back, or changed its size with this packet.
-    pub changed: bool,
     pub packet: Packet<'a>,
 }
 
@@ -83,6 +85,9 @@ impl Peer {
         let level = self
             .extension(packet, &header, EXT_AUDIO_LEVEL)
             .and_then(|level| level.first().copied());
+        if payload.len() > MAX_PAYLOAD {
+            return Err(Count::DropTooLarge);
+        }
         self.take(now, stream, header, number, codec, payload, level)
     }
 
@@ -122,10 +127,8 @@ impl Peer {
         if !layer.take(&packet, stream.rtx, now) {
             return Err(Count::DropDuplicate);
         }
-        let mut changed = !layer.alive;
         layer.alive = true;
         if let Some(size) = key_frame_size(codec, payload).filter(|_| starts_key_frame) {
-            changed |= size != layer.size;
             layer.size = size;
         }
         let life = layer.life;
@@ -139,7 +142,6 @@ impl Peer {
             track: stream.track,
             layer: stream.layer,
             life,
-            changed,
             packet,
         })
     }

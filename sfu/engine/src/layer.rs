@@ -15,6 +15,9 @@ const REORDER_WAIT: Micros = 5_000;
 const PICTURE_AGE: Micros = 1_000_000;
 const SOUND_AGE: Micros = 300_000;
 
+/// Python hears of a layer no more often.
+const BETWEEN_NEWS: Micros = 100_000;
+
 pub struct Layer {
     pub ssrc: Option<u32>,
     pub rtx_ssrc: Option<u32>,
@@ -31,6 +34,9 @@ pub struct Layer {
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
     pub size: (u16, u16),
     pub bytes: u64,
+    /// What Python knows: alive and size, and since when.
+    told: (bool, (u16, u16)),
+    told_at: Option<Micros>,
 }
 
 impl Layer {
@@ -50,17 +56,32 @@ impl Layer {
             last_packet: 0,
             size: (0, 0),
             bytes: 0,
+            told: (false, (0, 0)),
+            told_at: None,
         }
     }
 
     /// Begins a new life under another SSRC.
     pub fn adopt(&mut self, ssrc: u32, codec: Codec) {
         let life = self.life + 1;
-        let rtx_ssrc = self.rtx_ssrc;
+        let (rtx_ssrc, told, told_at) = (self.rtx_ssrc, self.told, self.told_at);
         *self = Layer::new(codec);
         self.life = life;
         self.ssrc = Some(ssrc);
         self.rtx_ssrc = rtx_ssrc;
+        self.told = told;
+        self.told_at = told_at;
+    }
+
+    /// Whether it is alive, and its size, where that has changed and was not told a moment ago.
+    pub fn news(&mut self, now: Micros) -> Option<(bool, (u16, u16))> {
+        let present = (self.alive, if self.alive { self.size } else { (0, 0) });
+        if present == self.told || self.told_at.map_or(false, |at| now < at + BETWEEN_NEWS) {
+            return None;
+        }
+        self.told = present;
+        self.told_at = Some(now);
+        Some(present)
     }
 
     /// Counts a packet in; `false` for one that came before (a repair and the original).

@@ -25,6 +25,14 @@ const UNKNOWN_ROUND_TRIP: Micros = 100_000;
 /// "connected" in the contract: something authentic came within.
 pub const CONNECTED: Micros = 5_000_000;
 
+/// RFC 7675, section 5.1.
+const CONSENT: Micros = 30_000_000;
+/// Packets from unknown addresses that are tried against a peer's keys (a NAT that rebinds), each second.
+const TRIES_PER_SECOND: u32 = 100;
+/// Repairs one peer may ask for in an interval: more is no repair but a flood.
+const MAX_REPAIRS: usize = 256;
+const REPAIR_INTERVAL: Micros = 50_000;
+
 /// What an SSRC of a peer is, once learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
@@ -57,6 +65,10 @@ pub struct Peer {
     pub round_trip: Micros,
     pub last_received: Micros,
     pub connected: bool,
+    /// Something was heard from where media goes, within `CONSENT`.
+    consent: bool,
+    tries: (Micros, u32),
+    repairs: (Micros, usize),
     dtls_second: Micros,
     dtls_count: u32,
     /// Sender SSRC of feedback and reports without media.
@@ -131,6 +143,9 @@ impl Peer {
             round_trip: UNKNOWN_ROUND_TRIP,
             last_received: now,
             connected: false,
+            consent: true,
+            tries: (now, 0),
+            repairs: (now, 0),
             dtls_second: now,
             dtls_count: 0,
             rtcp_ssrc: rng.u32() | 1,
@@ -153,12 +168,39 @@ impl Peer {
 
     /// Where to, and with what: `None` until ICE and DTLS are done.
     pub fn path(&mut self) -> Option<(SocketAddr, &mut srtp::Sender)> {
-        let to = self.ice.selected()?;
+        let to = self.ice.selected().filter(|_| self.consent)?;
         self.srtp_out.as_mut().map(|srtp| (to, srtp))
     }
 
     pub fn ready(&self) -> bool {
-        self.srtp_out.is_some() && self.ice.selected().is_some()
+        self.srtp_out.is_some() && self.consent && self.ice.selected().is_some()
+    }
+
+    /// Stops media to where nothing comes from any more; afterwards all slots begin anew, without a gap.
+    pub fn keep_consent(&mut self, now: Micros) {
+        let consent = self.ice.selected().is_none() || self.ice.heard(now, CONSENT);
+        if self.consent && !consent {
+            self.slots.iter_mut().for_each(Slot::rest);
+        }
+        self.consent = consent;
+    }
+
+    /// Counts in a packet of an unknown address that may be this peer's.
+    pub fn take_try(&mut self, now: Micros) -> bool {
+        if now >= self.tries.0 + 1_000_000 {
+            self.tries = (now, 0);
+        }
+        self.tries.1 += 1;
+        self.tries.1 <= TRIES_PER_SECOND
+    }
+
+    /// Counts in a request for a repair.
+    pub fn take_repair(&mut self, now: Micros) -> bool {
+        if now >= self.repairs.0 + REPAIR_INTERVAL {
+            self.repairs = (now, 0);
+        }
+        self.repairs.1 += 1;
+        self.repairs.1 <= MAX_REPAIRS
     }
 
     /// Counts a handshake datagram in; `false` when there are too many this second.

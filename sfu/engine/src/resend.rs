@@ -9,7 +9,8 @@ use crate::command::Kind;
 /// 500 ms of 20 ms packets and some more.
 const SEALED: usize = 32;
 const SEALED_AGE: Micros = 500_000;
-const TIMES: usize = 256;
+/// As many as a source's store keeps, so that no two that can be repaired share a place.
+const TIMES: usize = 512;
 
 struct Sealed {
     index: u64,

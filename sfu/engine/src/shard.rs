@@ -15,13 +15,12 @@ use crate::packet::Feed;
 use crate::peer::{Peer, CONNECTED};
 use crate::rng::Rng;
 use crate::rtp;
+use crate::track::MICROPHONE;
 
 /// Peers of one shard; more are refused (Python spreads rooms over shards long before).
 const MAX_PEERS: usize = 4096;
 /// How often a slot that waits for a key frame asks again.
 const ASK_AGAIN: Micros = 500_000;
-/// Packets from unknown addresses that are tried against a peer's keys (a NAT that rebinds), each second.
-const TRIES_PER_SECOND: u32 = 200;
 
 pub struct Shard {
     peers: Vec<Option<Box<Peer>>>,
@@ -33,7 +32,6 @@ pub struct Shard {
     clock: ServerClock,
     rng: Rng,
     pub(crate) scratch: Vec<u8>,
-    tries: (Micros, u32),
     pub outbox: Outbox,
     pub events: Events,
     pub counters: Counters,
@@ -51,7 +49,6 @@ impl Shard {
             clock: ServerClock { ntp_at_start },
             rng: Rng::new(seed),
             scratch: Vec::with_capacity(2048),
-            tries: (0, 0),
             outbox: Outbox::default(),
             events: Events::default(),
             counters: Counters::default(),
@@ -195,9 +192,7 @@ impl Shard {
                 track.listeners.retain(|(viewer, _)| *viewer != place);
             }
             for slot in &mut peer.slots {
-                if slot.wanted().map_or(false, |feed| feed.peer == place) {
-                    slot.show(None);
-                }
+                slot.forget(place);
             }
         }
     }
@@ -289,7 +284,12 @@ impl Shard {
             ..
         } = self;
         if let Some(publisher) = &mut peers[feed.peer] {
-            publisher.tracks[usize::from(feed.track)].need_key_frame();
+            let track = &mut publisher.tracks[usize::from(feed.track)];
+            // Sound has none, and of what is muted it would cost the publisher and reach nobody.
+            if track.muted || usize::from(feed.track) == MICROPHONE {
+                return;
+            }
+            track.need_key_frame();
             publisher.send_key_frame_requests(now, scratch, outbox, counters);
         }
     }
@@ -308,6 +308,7 @@ impl Shard {
             full += u64::from(!outbox.push(to, check));
         });
         counters.add(Count::DropOutboxFull, full);
+        peer.keep_consent(now);
         if peer.ready() {
             peer.send_due(now, clock, scratch, outbox, counters);
         }
@@ -322,7 +323,10 @@ impl Shard {
             for (l, layer) in track.layers.iter_mut().enumerate() {
                 if layer.alive && now > layer.last_packet + SILENCE {
                     layer.alive = false;
-                    self.event(layer_event(id, t, l, false, (0, 0)));
+                }
+                // Never for each packet: a publisher may change its size or SSRC with every one.
+                if let Some((alive, size)) = layer.news(now) {
+                    self.event(layer_event(id, t, l, alive, size));
                 }
             }
             if track.layers.iter().all(|layer| !layer.alive) {
@@ -399,10 +403,6 @@ impl Shard {
         // Whoever had it first keeps it: a participant who picks another's SSRC must not take its packets away.
         self.by_ssrc.entry(ssrc).or_insert(place);
         let track = &peer.tracks[arrived.track];
-        if arrived.changed {
-            let size = track.layers[arrived.layer].size;
-            self.event(layer_event(peer.id, arrived.track, arrived.layer, true, size));
-        }
         if track.muted {
             return Err(Count::DropMuted);
         }
@@ -445,14 +445,11 @@ impl Shard {
         let place = *self
             .by_ssrc
             .get(&u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))?;
-        if now >= self.tries.0 + 1_000_000 {
-            self.tries = (now, 0);
+        if self.peers[place].as_mut()?.take_try(now) {
+            Some((place, false))
+        } else {
+            None
         }
-        self.tries.1 += 1;
-        if self.tries.1 > TRIES_PER_SECOND {
-            return None;
-        }
-        Some((place, false))
     }
 
     pub(crate) fn place_of_ufrag(&self, ufrag: &str) -> Option<usize> {

@@ -15,10 +15,13 @@ use crate::packet::{Codec, Feed, Packet};
 /// As many switches back can a receiver still ask for a repair.
 const SEGMENTS: usize = 16;
 /// A source whose clock has moved from the slot's line by more is put back on it, at a new frame.
-const OFF_LINE_VIDEO: i32 = 90 * 20;
-const OFF_LINE_AUDIO: i32 = 48 * 40;
+const OFF_LINE_VIDEO: u32 = 90 * 20;
+const OFF_LINE_AUDIO: u32 = 48 * 40;
 /// Indices this far back are known to be spent or not; older packets are not sent.
 const SPENT: u64 = 1024;
+/// A leap of a source's numbers by more is a new beginning: a receiver that is led half around loses its SRTP
+/// roll-over counter for good, and the slot with it.
+const LEAP: u64 = 256;
 
 #[derive(Clone, Copy)]
 struct Segment {
@@ -154,6 +157,16 @@ impl Slot {
         }
     }
 
+    /// The peer at a place is gone; whoever takes the place is somebody else, of whom nothing may be repaired here.
+    pub fn forget(&mut self, place: usize) {
+        if self.wanted.map_or(false, |feed| feed.peer == place) {
+            self.show(None);
+        }
+        for segment in self.segments.iter_mut().filter(|s| s.feed.peer == place) {
+            segment.feed.peer = usize::MAX;
+        }
+    }
+
     /// Shows nothing until the next key frame (of sound: the next packet) of what is wanted.
     pub fn rest(&mut self) {
         self.showing = None;
@@ -173,7 +186,12 @@ impl Slot {
     ///
     /// Errors: why it does not go out.
     pub fn accept(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
-        let shown = self.showing == Some((feed, life));
+        let mut shown = self.showing == Some((feed, life));
+        let leaps = |s: &Segment| packet.sequence >= s.source_first && s.out(packet.sequence) > self.next + LEAP;
+        if shown && self.segments.back().map_or(false, leaps) {
+            self.rest();
+            shown = false;
+        }
         // The first picture of somebody may be of another layer: a small one now is better than the right one later.
         let switch = !shown && (self.wanted == Some(feed) || self.showing.is_none() && self.wants_track_of(feed));
         if !shown && !switch {
@@ -277,10 +295,8 @@ impl Slot {
             None => return,
         };
         let out = segment.timestamp_shift.wrapping_add(packet.timestamp);
-        let newer = self
-            .last_timestamp
-            .map_or(true, |last| out.wrapping_sub(last) as i32 > 0);
-        if packet.sequence < segment.source_first || segment.out(packet.sequence) < self.next || !newer {
+        let last = self.last_timestamp.unwrap_or(out);
+        if packet.sequence < segment.source_first || segment.out(packet.sequence) < self.next || out == last {
             return;
         }
         let on_line = self.line.at(packet.capture);
@@ -290,17 +306,22 @@ impl Slot {
         } else {
             OFF_LINE_VIDEO
         };
-        let forward = self
-            .last_timestamp
-            .map_or(true, |last| on_line.wrapping_sub(last) as i32 > 0);
-        if off.abs() > limit && forward {
-            self.push(Segment {
-                out_first: segment.out(packet.sequence),
-                source_first: packet.sequence,
-                timestamp_shift: segment.timestamp_shift.wrapping_add(off as u32),
-                ..segment
-            });
+        if off.unsigned_abs() <= limit {
+            return;
         }
+        let forward = on_line.wrapping_sub(last) as i32 > 0;
+        let timestamp = match self.kind {
+            _ if forward => on_line,
+            // Sound can't be squeezed: it waits for a pause.
+            Kind::Audio => return,
+            Kind::Video => last.wrapping_add(self.line.rate / 1000),
+        };
+        self.push(Segment {
+            out_first: segment.out(packet.sequence),
+            source_first: packet.sequence,
+            timestamp_shift: timestamp.wrapping_sub(packet.timestamp),
+            ..segment
+        });
     }
 
     fn push(&mut self, segment: Segment) {

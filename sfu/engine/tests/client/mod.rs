@@ -199,21 +199,21 @@ impl Client {
             payload.extend_from_slice(&[0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00]);
         }
         payload.extend_from_slice(&[layer; 40]);
-        self.media(CAMERA, layer, VP8, timestamp, true, &payload)
+        self.packet_of(CAMERA, layer, VP8, timestamp, true, &payload)
     }
 
     pub fn sound(&mut self, timestamp: u32) -> Vec<u8> {
         let payload = [timestamp.to_be_bytes(), [7; 4]].concat();
-        self.media(MICROPHONE, 0, OPUS, timestamp, false, &payload)
+        self.packet_of(MICROPHONE, 0, OPUS, timestamp, false, &payload)
     }
 
     /// A sealed RTX packet for `sequence` of a layer.
     pub fn rtx(&mut self, layer: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
         let payload = [&sequence.to_be_bytes(), payload].concat();
-        self.media(CAMERA, layer, RTX, timestamp, true, &payload)
+        self.packet_of(CAMERA, layer, RTX, timestamp, true, &payload)
     }
 
-    fn media(
+    pub fn packet_of(
         &mut self,
         track: u8,
         layer: u8,
@@ -243,7 +243,7 @@ impl Client {
         if track != MICROPHONE {
             extensions.push((if payload_type == RTX { REPAIRED_RID } else { RID }, &rid));
         }
-        let mut packet = vec![0; 1400];
+        let mut packet = vec![0; 1700];
         let header_len = rtp::write_header(&mut packet, &header, &extensions);
         let len = header_len + payload.len();
         packet[header_len..len].copy_from_slice(payload);
