@@ -24,6 +24,8 @@ class Process:
         """Start `command`; what it prints, on either stream, is appended to `log`."""
         with log.open("ab") as output:
             child = await asyncio.create_subprocess_exec(
+                # Also when the tests themselves are killed nothing of theirs goes on running.
+                *("setpriv", "--pdeathsig", "KILL"),
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
