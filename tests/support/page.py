@@ -34,6 +34,19 @@ class Tab(Protocol):
         """Close the page, as a person would."""
 
 
+# What the page knows of its connection, for the text of a failure.
+MEDIA = """JSON.stringify({
+  now: performance.now(),
+  connection: window.vardrum?.peerConnection?.connectionState,
+  ice: window.vardrum?.peerConnection?.iceConnectionState,
+  online: window.vardrum?.online,
+  silent: window.vardrum?.silent,
+  offers: window.vardrum?.offers,
+  slots: window.vardrum?.slots?.map((s) => [s.mid, s.display_name, s.source, s.picture]),
+  inbound: window.recorder?.samples?.at?.(-1)?.inbound,
+})"""
+
+
 class Page:
     """A `Tab` with the gestures that our pages are made for: everything is found by `data-testid`."""
 
@@ -69,7 +82,10 @@ class Page:
             text = await self.evaluate("document.body.innerText.slice(0, 600)")
             errors = await self.evaluate("window.recorder?.errors ?? []")
             messages = await self.evaluate("(window.recorder?.received ?? []).slice(-12).map((m) => m.type)")
-            raise TimeoutError(f"{error}\npage: {text}\nerrors: {errors}\nlast messages: {messages}") from None
+            media = await self.evaluate(MEDIA)
+            raise TimeoutError(
+                f"{error}\npage: {text}\nerrors: {errors}\nlast messages: {messages}\nmedia: {media}"
+            ) from None
 
     async def click(self, testid: str, *, within: str = "", deadline: float = 10.0) -> None:
         """Click it as soon as it is on screen and enabled."""

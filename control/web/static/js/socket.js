@@ -6,9 +6,14 @@
 const PONG_WITHIN = 1000;
 const RETRY_EVERY = 2000;
 const WELCOME_WITHIN = 10000;
-// A handshake that hangs is given up after 2 s, so that a new one starts at once when the network is back; but on a slow
-// network 2 s may never be enough, so each fourth attempt gets more.
+// A try that hangs is given up after 2 s, so that a new one starts at once when the network is back; but on a slow
+// network 2 s may never be enough, so each fourth gets more.
 const PATIENCE = [2000, 2000, 2000, 6000];
+// After each websocket that failed, a browser keeps the next one waiting longer (Firefox up to a minute). So while the
+// network is away the server is asked for by fetch, which waits for nothing, and a websocket is opened when that is
+// answered; without an answer only at these tries, should a stale connection be what keeps fetch from its answer.
+const BLIND = [0, 8, 24, 56, 120];
+const REACHABLE = "/healthz";
 
 const ELSEWHERE = 4001;
 const OVER = 4002;
@@ -21,7 +26,9 @@ export class Socket extends EventTarget {
   #renew;
   #current = null; // has been welcomed
   #attempt = null; // is being opened, or waits for its welcome
-  #attempts = 0;
+  #seeking = false; // nothing has answered since the trouble began
+  #tries = 0;
+  #asking = null; // AbortController of a fetch
   #startedAt = 0;
   #timer = 0;
   #ping = null; // {id, at, timer}
@@ -43,7 +50,7 @@ export class Socket extends EventTarget {
 
   /** Whether the server has said welcome and nothing since says that it is gone. */
   get up() {
-    return this.#current !== null && this.#attempt === null;
+    return this.#current !== null && !this.#seeking;
   }
 
   /** When the server last answered a ping or a hello, performance.now(). */
@@ -54,8 +61,7 @@ export class Socket extends EventTarget {
   start() {
     if (!this.#stopped) return;
     this.#stopped = false;
-    this.#attempts = 0;
-    this.#open();
+    this.#seek();
   }
 
   /** Closes for good; start() begins again. */
@@ -65,6 +71,7 @@ export class Socket extends EventTarget {
     this.#drop(this.#attempt);
     this.#drop(this.#current);
     this.#attempt = this.#current = null;
+    this.#seeking = false;
   }
 
   /** Says something; false when there is nobody to say it to. */
@@ -77,8 +84,7 @@ export class Socket extends EventTarget {
 
   /** Asks whether the server is there: without a pong in 1 s a new websocket is opened. */
   probe() {
-    if (this.#stopped || this.#ping || this.#attempt) return;
-    if (!this.#current) return;
+    if (this.#stopped || this.#ping || this.#seeking || !this.#current) return;
     const id = ++this.#pings;
     if (!this.send({ type: "ping", id })) return this.#again();
     this.#ping = { id, timer: setTimeout(() => this.#again(), PONG_WITHIN) };
@@ -87,25 +93,48 @@ export class Socket extends EventTarget {
   /** The network is back: no waiting for the next try. */
   hurry() {
     if (this.#stopped) return;
-    if (this.#attempt?.readyState === WebSocket.CONNECTING || (!this.#current && !this.#attempt)) {
-      this.#attempts = 0;
-      this.#open();
-    } else this.probe();
+    if (this.#attempt?.readyState === WebSocket.OPEN) return; // waits for its welcome
+    if (this.#seeking || !this.#current) this.#seek();
+    else this.probe();
   }
 
   #again() {
     this.#forgetPing();
-    if (!this.#attempt) {
-      this.#attempts = 0;
-      this.dispatchEvent(new Event("down"));
-      this.#open();
-    }
+    if (this.#seeking) return;
+    this.dispatchEvent(new Event("down"));
+    this.#seek();
+  }
+
+  #seek() {
+    this.#seeking = true;
+    this.#tries = 0;
+    void this.#try();
+  }
+
+  async #try() {
+    this.#clear();
+    this.#startedAt = performance.now();
+    const number = this.#tries++;
+    if (BLIND.includes(number)) return this.#open();
+    const asking = (this.#asking = new AbortController());
+    this.#timer = setTimeout(() => asking.abort(), PATIENCE[number % PATIENCE.length]);
+    // Any answer will do: also one of a proxy that says the server is not there yet costs only one websocket.
+    const answered = await fetch(REACHABLE, { cache: "no-store", signal: asking.signal }).catch(() => null);
+    if (asking !== this.#asking) return;
+    this.#asking = null;
+    if (answered) this.#open();
+    else this.#retry(false);
+  }
+
+  #found() {
+    this.#clear();
+    this.#seeking = false;
+    this.dispatchEvent(new Event("up"));
   }
 
   #open() {
     this.#clear();
     this.#drop(this.#attempt);
-    this.#startedAt = performance.now();
     let socket;
     try {
       socket = new WebSocket(this.#url());
@@ -113,8 +142,7 @@ export class Socket extends EventTarget {
       return this.#finish(0);
     }
     this.#attempt = socket;
-    const patience = PATIENCE[this.#attempts++ % PATIENCE.length];
-    this.#timer = setTimeout(() => this.#lost(socket), patience);
+    this.#timer = setTimeout(() => this.#lost(socket), this.#tries > 1 ? Math.max(...PATIENCE) : PATIENCE[0]);
     socket.onopen = () => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#lost(socket), WELCOME_WITHIN);
@@ -132,24 +160,20 @@ export class Socket extends EventTarget {
       return;
     }
     if (socket === this.#attempt && message.type === "welcome") {
-      clearTimeout(this.#timer);
-      this.#timer = 0;
       this.#drop(this.#current);
       this.#current = socket;
       this.#attempt = null;
-      this.#attempts = 0;
       this.#upAt = performance.now();
-      this.dispatchEvent(new Event("up"));
+      this.#found();
     }
     if (message.type === "pong" && socket === this.#current) {
       // A late pong: whichever answers is good enough, unless the new one has already said hello.
       this.#pongAt = performance.now();
       this.#forgetPing();
-      if (this.#attempt?.readyState === WebSocket.CONNECTING) {
+      if (this.#seeking && this.#attempt?.readyState !== WebSocket.OPEN) {
         this.#drop(this.#attempt);
         this.#attempt = null;
-        this.#clear();
-        this.dispatchEvent(new Event("up"));
+        this.#found();
       }
     }
     this.dispatchEvent(new CustomEvent("message", { detail: message }));
@@ -165,7 +189,7 @@ export class Socket extends EventTarget {
     if (wasCurrent && this.#attempt && code === ELSEWHERE) return;
     if ([ELSEWHERE, OVER, HOSTILE].includes(code)) return this.#finish(code);
     if (code === TOKEN) return void this.#getToken();
-    if (this.#attempt) return;
+    if (wasCurrent && this.#seeking) return;
     if (wasCurrent) this.dispatchEvent(new Event("down"));
     this.#retry(wasCurrent);
   }
@@ -194,10 +218,12 @@ export class Socket extends EventTarget {
   #retry(atOnce) {
     if (this.#stopped) return;
     this.#clear();
+    if (!this.#seeking) this.#tries = 0;
+    this.#seeking = true;
     const passed = performance.now() - this.#startedAt;
     // Not all pages in the same millisecond when a server comes back.
     const wait = atOnce && passed > RETRY_EVERY ? Math.random() * 250 : Math.max(0, RETRY_EVERY - passed);
-    this.#timer = setTimeout(() => this.#open(), wait);
+    this.#timer = setTimeout(() => void this.#try(), wait);
   }
 
   #finish(code, refusal) {
@@ -213,6 +239,8 @@ export class Socket extends EventTarget {
   #clear() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    this.#asking?.abort();
+    this.#asking = null;
   }
 
   #drop(socket) {
