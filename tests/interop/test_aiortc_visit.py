@@ -190,3 +190,14 @@ async def test_media_stops_on_hold_and_comes_back_without_an_offer(portal: Porta
         await until_recognised(made.clients, made.clients)
         assert sum(said["type"] == "answer" for said in patient.heard) == offers
         assert all(misnamed(viewer, made.people()) == [] for viewer in made.clients)
+
+
+async def test_pictures_in_h264_are_recognised_as_well(portal: Portal) -> None:
+    async with visit(portal, [DOCTOR, PATIENT]) as made:
+        doctor, patient = made.clients
+        await admitted(portal, doctor, made.invited[0])
+        await patient.arrive()
+        await portal.act(made.invited[1], "admit")
+        await patient.join(codec="video/H264")
+        await until_recognised(made.clients, made.clients)
+        assert misnamed(doctor, made.people()) == []

@@ -15,6 +15,7 @@ from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 
@@ -94,8 +95,12 @@ class AiortcClient:
         """Until something is so for this client."""
         return await wait_until(condition, deadline=deadline, what=f"person {self.person}: {what}")
 
-    async def join(self, *, pictures: bool = True) -> None:
-        """Offers a new connection, as soon as one is let in, and returns when media is connected."""
+    async def join(self, *, pictures: bool = True, codec: str | None = None) -> None:
+        """Offers a new connection, as soon as one is let in, and returns when media is connected.
+
+        Args:
+            codec: MIME type of the only codec that the camera is offered in; None for all that aiortc knows.
+        """
         await self.until(lambda: self.state in ("admitted", "identifying"), "let in", deadline=30)
         if self.peer is not None:
             await self.peer.close()
@@ -105,7 +110,10 @@ class AiortcClient:
         camera = self.welcome["send"]["camera"]
         peer.addTransceiver(Tone(self.person), direction="sendonly")
         picture = NumberedPicture(self.person, camera["width"], camera["height"], camera["frame_rate"])
-        peer.addTransceiver(picture if pictures else "video", direction="sendonly")
+        sending = peer.addTransceiver(picture if pictures else "video", direction="sendonly")
+        if codec is not None:
+            known = RTCRtpSender.getCapabilities("video").codecs
+            sending.setCodecPreferences([one for one in known if one.mimeType in (codec, "video/rtx")])
         peer.addTransceiver("video", direction="sendonly")
         for kind in ("audio", "video"):
             for _ in range(self.welcome["slots"][kind]):
