@@ -75,13 +75,12 @@ async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
 ) -> None:
     people = await portal.book([DOCTOR, PATIENT, RELATIVE, INTERPRETER], **NO_DOCUMENTS)
     doctor, patient, relative, interpreter = people
-    pages = [
+    host, first, second, outside = [
         await browsers.chromium(DOCTOR["display_name"], width=1280, height=760),
         await browsers.chromium(PATIENT["display_name"], voice="sv", width=420, height=800),
         await browsers.chromium(RELATIVE["display_name"], voice="en-us", width=1000, height=700),
         await browsers.chromium(INTERPRETER["display_name"], width=800, height=600),
     ]
-    host, first, second, outside = pages
     await arrive(host, await portal.vouched_url(doctor), into="admitted")
     await asyncio.gather(
         arrive(first, patient.join_url), arrive(second, relative.join_url), arrive(outside, interpreter.join_url)
@@ -92,22 +91,32 @@ async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
         await meets(page, *others)
         await as_wished(page, *others)
 
+    await nothing_comes_to(outside, host)
+    # Four browsers are more than two cores can do in time, and what is measured is three of them.
+    await outside.tab.close()
+
     for page in (host, first, second):
         await start_measuring(page)
     results = await asyncio.gather(*(measured(page, SECONDS) for page in (host, first, second)))
     await judge(figure, host, results[0], patient, relative)
     await judge(figure, first, results[1], doctor, relative)
     await judge(figure, second, results[2], doctor, patient)
+    for page in (host, first, second):
+        assert await page.evaluate("recorder.errors") == [], page.name
 
-    # Who waits: no media packet, and not a word about who is inside.
+    await same_link_twice(portal, browsers, host, first, patient)
+
+
+async def nothing_comes_to(outside: Page, inside: Page) -> None:
+    """Who waits gets no media packet and not a word about who is inside, however much goes on there."""
+    await start_measuring(inside)
+    busy = await measured(inside, 3)
+    assert sum(figures["packets"] for figures in busy.samples[-1]["inbound"].values()) > 0
     assert await state(outside) == "waiting"
     assert await outside.evaluate("recorder.mediaPackets()") == 0
     told = set(await outside.evaluate("recorder.received.map((m) => m.type)"))
     assert told <= {"welcome", "waiting", "pong"}, told
-    for page in pages:
-        assert await page.evaluate("recorder.errors") == [], page.name
-
-    await same_link_twice(portal, browsers, host, first, patient)
+    assert await outside.evaluate("recorder.errors") == []
 
 
 async def same_link_twice(portal: Portal, browsers: Browsers, host: Page, first: Page, patient: Invited) -> None:
