@@ -104,7 +104,22 @@ async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
     for page in (host, first, second):
         assert await page.evaluate("recorder.errors") == [], page.name
 
+    await follows_its_window(second, doctor, patient)
     await same_link_twice(portal, browsers, host, first, patient)
+
+
+async def follows_its_window(page: Page, *others: Invited) -> None:
+    """A small window wishes for small pictures and gets them; a large one large ones again."""
+    for size, height in (((320, 480), 180), ((1000, 700), 360)):
+        await page.tab.resize(*size)
+
+        async def wishes(height: int = height) -> bool:
+            heights = {expected_height(one) for one in (await wished(page)).values()}
+            assert heights == {height}, heights
+            return True
+
+        await page.wait(wishes, f"a wish for {height} lines in a window of {size}")
+        await as_wished(page, *others)
 
 
 async def nothing_comes_to(outside: Page, inside: Page) -> None:
