@@ -91,18 +91,4 @@ impl Shard {
         };
         self.counters.one(sent.err().unwrap_or(count));
     }
-
-    fn resend_sound(&mut self, now: Micros, peer: &mut Peer, slot: usize, sequence: u16) -> Result<(), Count> {
-        let to = peer.path().ok_or(Count::DropNotConnected)?.0;
-        let round_trip = peer.round_trip;
-        let resends = &mut peer.resends[slot];
-        let (index, _) = resends.sealed(sequence, now).ok_or(Count::DropResendUnavailable)?;
-        if !resends.allow(index, now, round_trip) {
-            return Err(Count::DropResendSuppressed);
-        }
-        match resends.sealed(sequence, now) {
-            Some((_, sealed)) if self.outbox.push(to, sealed) => Ok(()),
-            _ => Err(Count::DropOutboxFull),
-        }
-    }
 }

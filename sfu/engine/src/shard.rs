@@ -424,7 +424,12 @@ impl Shard {
         for &(viewer, slot) in &track.listeners {
             if let Some(viewer) = &mut peers[viewer] {
                 let waited = viewer.slots[slot].waits_for_key_frame();
-                let sent = viewer.forward(now, clock, slot, (feed, arrived.life), &arrived.packet, outbox);
+                let source = (feed, arrived.life);
+                let sent = if arrived.packet.codec.is_audio() {
+                    viewer.forward_sound(now, clock, slot, source, &arrived.packet, outbox)
+                } else {
+                    viewer.forward(now, clock, slot, source, &arrived.packet, outbox)
+                };
                 counters.one(sent.err().unwrap_or(Count::RtpOut));
                 if waited && !viewer.slots[slot].waits_for_key_frame() {
                     counters.one(Count::Switches);

@@ -1,0 +1,98 @@
+//! Pictures on their way from a source's packet to a viewer's datagram, and their repair (RFC 4588).
+
+use crate::clock::{Micros, ServerClock};
+use crate::counters::Count;
+use crate::egress::{Envelope, Patch, Role};
+use crate::outbox::Outbox;
+use crate::packet::{Feed, Packet};
+use crate::peer::Peer;
+use crate::slot::Rewritten;
+
+impl Peer {
+    /// Sends a picture packet of `source` (a feed in its life) in slot number `slot`, if the slot shows it.
+    ///
+    /// Errors: why it was not sent.
+    pub fn forward(
+        &mut self,
+        now: Micros,
+        clock: &ServerClock,
+        slot: usize,
+        source: (Feed, u32),
+        packet: &Packet<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), Count> {
+        if !self.ready() {
+            return Err(Count::DropNotConnected);
+        }
+        let payload_type = self.payload_type(packet.codec).ok_or(Count::DropCodecNotOffered)?;
+        // Before the slot gives it a number: numbers that are never sent lead a receiver astray.
+        if outbox.room().is_none() {
+            return Err(Count::DropOutboxFull);
+        }
+        let rewritten = self.slots[slot].accept(source.0, source.1, packet)?;
+        let envelope = Envelope {
+            role: Role::Media,
+            ssrc: self.slots[slot].ssrc,
+            payload_type,
+            index: rewritten.index,
+            timestamp: rewritten.timestamp,
+            marker: packet.marker,
+            level: None,
+        };
+        let (to, len) = self.send(
+            now,
+            clock,
+            slot,
+            &envelope,
+            &[packet.payload],
+            patch(&rewritten),
+            outbox,
+        )?;
+        outbox.commit(to, len);
+        Ok(())
+    }
+
+    /// Sends a repair of a picture packet as RTX.
+    pub fn repair(
+        &mut self,
+        now: Micros,
+        clock: &ServerClock,
+        slot: usize,
+        source: (Feed, u32),
+        packet: &Packet<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), Count> {
+        let media = self.payload_type(packet.codec).ok_or(Count::DropResendUnavailable)?;
+        let payload_type = self.payloads.rtx_of(media).ok_or(Count::DropResendUnavailable)?;
+        let round_trip = self.round_trip;
+        let place = &mut self.slots[slot];
+        let ssrc = place.rtx_ssrc.ok_or(Count::DropResendUnavailable)?;
+        let rewritten = place
+            .rewrite(source.0, source.1, packet)
+            .ok_or(Count::DropResendUnavailable)?;
+        if !self.resends[slot].allow(rewritten.index, now, round_trip) {
+            return Err(Count::DropResendSuppressed);
+        }
+        let index = place.rtx_next;
+        place.rtx_next += 1;
+        let envelope = Envelope {
+            role: Role::Repair,
+            ssrc,
+            payload_type,
+            index,
+            timestamp: rewritten.timestamp,
+            marker: packet.marker,
+            level: None,
+        };
+        // The sequence number of the repaired packet stands in front (RFC 4588, section 4).
+        let osn = (rewritten.index as u16).to_be_bytes();
+        let pieces = [&osn[..], packet.payload];
+        let (to, len) = self.send(now, clock, slot, &envelope, &pieces, patch(&rewritten), outbox)?;
+        outbox.commit(to, len);
+        Ok(())
+    }
+}
+
+fn patch(rewritten: &Rewritten) -> Option<Patch> {
+    rewritten.picture.map(|(picture, tl0)| Patch::Vp8 { picture, tl0 })
+}
