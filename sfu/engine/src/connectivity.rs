@@ -1,7 +1,6 @@
 //! STUN at the shard: which peer a check is for, and which addresses lead to which peer.
 
-use std::net::SocketAddr;
-
+use crate::address::Address;
 use crate::clock::Micros;
 use crate::counters::Count;
 use crate::ice::RequestOutcome;
@@ -10,7 +9,7 @@ use crate::shard::Shard;
 use crate::stun::{Class, Message};
 
 impl Shard {
-    pub(crate) fn stun(&mut self, now: Micros, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn stun(&mut self, now: Micros, from: Address, bytes: &[u8]) {
         self.counters.one(Count::StunIn);
         let message = match Message::parse(bytes) {
             Ok(message) => message,
@@ -26,7 +25,7 @@ impl Shard {
         }
     }
 
-    fn binding_request(&mut self, now: Micros, from: SocketAddr, message: &Message<'_>) -> Result<(), Count> {
+    fn binding_request(&mut self, now: Micros, from: Address, message: &Message<'_>) -> Result<(), Count> {
         // Before integrity is known nothing is answered to whoever does not even know a user fragment.
         let ufrag = message.ufrag().ok_or(Count::DropStunUnknownUser)?;
         let place = self.place_of_ufrag(ufrag).ok_or(Count::DropStunUnknownUser)?;
@@ -54,7 +53,7 @@ impl Shard {
         }
     }
 
-    fn binding_response(&mut self, now: Micros, from: SocketAddr, message: &Message<'_>) -> Result<(), Count> {
+    fn binding_response(&mut self, now: Micros, from: Address, message: &Message<'_>) -> Result<(), Count> {
         let place = self.place_of_address(from).ok_or(Count::DropUnknownAddress)?;
         let selected = match self.peer_mut(place) {
             Some(peer) => peer.ice.on_response(now, from, message),
@@ -70,7 +69,7 @@ impl Shard {
     pub(crate) fn learn_addresses(&mut self, now: Micros, place: usize) {
         let (former, present) = match self.peer_mut(place) {
             Some(peer) => {
-                let present: Vec<SocketAddr> = peer.ice.addresses().collect();
+                let present: Vec<Address> = peer.ice.addresses().collect();
                 (std::mem::replace(&mut peer.addresses, present.clone()), present)
             }
             None => return,
@@ -88,7 +87,7 @@ impl Shard {
     }
 
     /// Whether media of another peer comes from `address`: a participant who forges it must not cut that peer off.
-    fn is_in_use(&self, now: Micros, address: SocketAddr, place: usize) -> bool {
+    fn is_in_use(&self, now: Micros, address: Address, place: usize) -> bool {
         self.place_of_address(address)
             .filter(|other| *other != place)
             .and_then(|other| self.peer(other))

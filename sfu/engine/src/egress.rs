@@ -1,9 +1,8 @@
 //! The last step of every RTP packet: the slot's own header, the payload, sealed for its viewer.
 
-use std::net::SocketAddr;
-
 use vardrum_codecs::vp8;
 
+use crate::address::Address;
 use crate::clock::{Micros, ServerClock};
 use crate::command::{Kind, EXT_ABS_SEND_TIME, EXT_AUDIO_LEVEL, EXT_MID, EXT_TRANSPORT_CC};
 use crate::counters::Count;
@@ -58,7 +57,7 @@ impl Peer {
         pieces: &[&[u8]],
         patch: Option<Patch>,
         outbox: &mut Outbox,
-    ) -> Result<(SocketAddr, usize), Count> {
+    ) -> Result<(Address, usize), Count> {
         let room = outbox.room().ok_or(Count::DropOutboxFull)?;
         let transport = self.transport_sequence.to_be_bytes();
         // abs-send-time: 24 bits, seconds in 6.18 fixed point.

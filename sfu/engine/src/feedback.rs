@@ -1,7 +1,6 @@
 //! RTCP that comes in: what publishers say of their clocks, and what viewers miss.
 
-use std::net::SocketAddr;
-
+use crate::address::Address;
 use crate::clock::Micros;
 use crate::counters::Count;
 use crate::ingress::refusal;
@@ -11,7 +10,7 @@ use crate::rtcp::{self, Packet};
 use crate::shard::Shard;
 
 impl Shard {
-    pub(crate) fn rtcp(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
+    pub(crate) fn rtcp(&mut self, now: Micros, from: Address, bytes: &mut [u8]) {
         self.counters.one(Count::RtcpIn);
         let (place, known) = match self.sender_of(now, from, bytes) {
             Some(found) => found,
@@ -38,7 +37,7 @@ impl Shard {
         &mut self,
         now: Micros,
         peer: &mut Peer,
-        from: SocketAddr,
+        from: Address,
         bytes: &mut [u8],
         needs: &mut Vec<Feed>,
     ) -> Result<(), Count> {

@@ -5,8 +5,7 @@
 //! address is selected at once (the DTLS handshake proves it); any later one, nominated or seen as the source of
 //! authenticated media, is selected after it has answered a check of ours; one that only sent a check never is.
 
-use std::net::SocketAddr;
-
+use crate::address::Address;
 use crate::clock::Micros;
 use crate::crypto::HmacSha1;
 use crate::stun::{self, Class, Message, Transaction};
@@ -98,7 +97,7 @@ pub enum RequestOutcome {
         /// The address was not known before; it is now.
         new_address: bool,
         /// What had to be forgotten for it.
-        forgotten: Option<SocketAddr>,
+        forgotten: Option<Address>,
     },
 }
 
@@ -120,8 +119,8 @@ impl Local {
     }
 }
 
-struct Address {
-    at: SocketAddr,
+struct Known {
+    at: Address,
     heard: Micros,
     proven: bool, // sent a request or answered a check, with integrity
     nominated: Option<Micros>,
@@ -130,7 +129,7 @@ struct Address {
 }
 
 struct OwnCheck {
-    to: SocketAddr,
+    to: Address,
     transaction: Option<Transaction>, // none before it was first sent
     started: Micros,
     due: Micros,
@@ -141,7 +140,7 @@ struct OwnCheck {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handshake {
     None,
-    One(SocketAddr),
+    One(Address),
     Several,
 }
 
@@ -152,7 +151,7 @@ pub struct Agent {
     remote_name: String, // USERNAME of our checks
     remote_key: HmacSha1,
     tie_breaker: Option<u64>,
-    addresses: Vec<Address>, // the selected one first
+    addresses: Vec<Known>, // the selected one first
     selected: bool,
     handshake: Handshake,
     checks: Vec<OwnCheck>,
@@ -203,13 +202,7 @@ impl Agent {
     ///
     /// Without valid integrity nothing changes. The error response it then gets is shorter than any request that
     /// could be meant, so that no one gains by reflecting it.
-    pub fn on_request(
-        &mut self,
-        now: Micros,
-        from: SocketAddr,
-        message: &Message,
-        out: &mut Vec<u8>,
-    ) -> RequestOutcome {
+    pub fn on_request(&mut self, now: Micros, from: Address, message: &Message, out: &mut Vec<u8>) -> RequestOutcome {
         out.clear();
         let id = message.transaction();
         let mut refuse = |code: u16, key: Option<&HmacSha1>, why: Refusal| {
@@ -239,7 +232,7 @@ impl Agent {
             return refuse(487, Some(&local.key), Refusal::RoleConflict);
         }
         local.used = true;
-        stun::write_binding_success(out, &id, from, &local.key);
+        stun::write_binding_success(out, &id, from.socket, &local.key);
         if current {
             self.former = None;
         }
@@ -268,7 +261,7 @@ impl Agent {
     /// that was checked, and that address is selected now.
     ///
     /// It isn't when meanwhile the selected one was nominated again and sent media again: what came last counts.
-    pub fn on_response(&mut self, now: Micros, from: SocketAddr, message: &Message) -> bool {
+    pub fn on_response(&mut self, now: Micros, from: Address, message: &Message) -> bool {
         let id = Some(message.transaction());
         let of = |check: &OwnCheck| check.transaction == id && check.to == from;
         let check = match self.checks.iter().position(of) {
@@ -296,7 +289,7 @@ impl Agent {
     /// address, it gets a check (a NAT has rebound, or a phone has changed networks without telling us yet).
     ///
     /// Returns the address that had to be forgotten for a new one.
-    pub fn on_media(&mut self, now: Micros, from: SocketAddr) -> Option<SocketAddr> {
+    pub fn on_media(&mut self, now: Micros, from: Address) -> Option<Address> {
         if let Some(first) = self
             .addresses
             .first_mut()
@@ -313,7 +306,7 @@ impl Agent {
     }
 
     /// Whether DTLS from this address may be passed up: it has proven to know the credentials, or is selected.
-    pub fn on_dtls(&self, from: SocketAddr) -> bool {
+    pub fn on_dtls(&self, from: Address) -> bool {
         self.addresses
             .iter()
             .any(|address| address.at == from && address.proven)
@@ -321,7 +314,7 @@ impl Agent {
     }
 
     /// Where media and DTLS go.
-    pub fn selected(&self) -> Option<SocketAddr> {
+    pub fn selected(&self) -> Option<Address> {
         self.addresses
             .first()
             .filter(|_| self.selected)
@@ -330,7 +323,7 @@ impl Agent {
 
     /// Where DTLS goes: the selected address, or before there is one the address last heard of that knows the
     /// credentials. (A ClientHello may overtake the first USE-CANDIDATE, and an unanswered one costs a second.)
-    pub fn dtls_to(&mut self) -> Option<SocketAddr> {
+    pub fn dtls_to(&mut self) -> Option<Address> {
         let latest = || {
             self.addresses
                 .iter()
@@ -355,14 +348,14 @@ impl Agent {
     }
 
     /// The addresses by which packets find this peer, at most eight.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+    pub fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
         self.addresses.iter().map(|address| address.at)
     }
 
     /// Sends the checks that are due: the first at once, then after 50, 100, 200 ms and so on for 5 s.
     ///
     /// `random` fills a buffer: 12 bytes for each new check, 8 once for the tie-breaker.
-    pub fn poll(&mut self, now: Micros, random: &mut dyn FnMut(&mut [u8]), send: &mut dyn FnMut(SocketAddr, &[u8])) {
+    pub fn poll(&mut self, now: Micros, random: &mut dyn FnMut(&mut [u8]), send: &mut dyn FnMut(Address, &[u8])) {
         self.checks.retain(|check| now < check.started + GIVE_UP);
         for check in self.checks.iter_mut().filter(|check| check.due <= now) {
             let tie_breaker = *self.tie_breaker.get_or_insert_with(|| {
@@ -398,7 +391,7 @@ impl Agent {
     }
 
     /// Makes `at` known and notes that it was heard of: whether it is new, and what was forgotten for it.
-    fn hear(&mut self, now: Micros, at: SocketAddr) -> (bool, Option<SocketAddr>) {
+    fn hear(&mut self, now: Micros, at: Address) -> (bool, Option<Address>) {
         if let Some(address) = self.addresses.iter_mut().find(|address| address.at == at) {
             address.heard = now;
             return (false, None);
@@ -412,7 +405,7 @@ impl Agent {
                 forgotten = Some(self.addresses.remove(oldest).at);
             }
         }
-        self.addresses.push(Address {
+        self.addresses.push(Known {
             at,
             heard: now,
             proven: false,
@@ -424,7 +417,7 @@ impl Agent {
     }
 
     /// The entry that `hear` has just made sure of.
-    fn address(&mut self, at: SocketAddr) -> &mut Address {
+    fn address(&mut self, at: Address) -> &mut Known {
         let index = self
             .addresses
             .iter()
@@ -433,7 +426,7 @@ impl Agent {
         &mut self.addresses[index]
     }
 
-    fn select(&mut self, at: SocketAddr) {
+    fn select(&mut self, at: Address) {
         let index = self
             .addresses
             .iter()
@@ -450,7 +443,7 @@ impl Agent {
     }
 
     /// Begins to check `at`, unless it is selected, being checked, or was checked a moment ago.
-    fn want(&mut self, now: Micros, at: SocketAddr) {
+    fn want(&mut self, now: Micros, at: Address) {
         if self.selected() == Some(at) || self.checks.iter().any(|check| check.to == at) {
             return;
         }

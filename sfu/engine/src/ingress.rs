@@ -1,9 +1,8 @@
 //! From a sealed datagram to a packet of a known source: opened, identified, RTX and RED unwrapped, counted.
 
-use std::net::SocketAddr;
-
 use vardrum_codecs::{h264, red, vp8};
 
+use crate::address::Address;
 use crate::clock::Micros;
 use crate::command::{EXT_AUDIO_LEVEL, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC};
 use crate::counters::{Count, Counters};
@@ -42,7 +41,7 @@ impl Peer {
     pub fn ingest<'a>(
         &mut self,
         now: Micros,
-        from: SocketAddr,
+        from: Address,
         datagram: &'a mut [u8],
         counters: &mut Counters,
     ) -> Result<Arrived<'a>, Count> {

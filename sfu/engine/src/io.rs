@@ -218,7 +218,7 @@ impl Socket {
             self.headers.clear();
             for i in 0..batch {
                 let (to, bytes) = outbox.get(next + i);
-                let (name, name_len) = Name::from(to);
+                let (name, name_len) = Name::from(to.socket);
                 self.names[i] = name;
                 self.vectors.push(Iovec {
                     base: bytes.as_ptr() as *mut c_void,

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod address;
 pub mod clock;
 pub mod command;
 mod connectivity;

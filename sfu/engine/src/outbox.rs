@@ -1,6 +1,6 @@
 //! Datagrams on their way out, in one buffer that is made once.
 
-use std::net::SocketAddr;
+use crate::address::Address;
 
 /// Largest datagram written: what an Ethernet carries. Browsers send at most about 1200 bytes.
 pub const MAX_DATAGRAM: usize = 1500;
@@ -9,7 +9,7 @@ const MAX_DATAGRAMS: usize = 1024;
 
 pub struct Outbox {
     bytes: Vec<u8>,
-    entries: Vec<(SocketAddr, usize)>,
+    entries: Vec<(Address, usize)>,
 }
 
 impl Default for Outbox {
@@ -29,13 +29,13 @@ impl Outbox {
     }
 
     /// Keeps the first `len` bytes of what `room` gave.
-    pub fn commit(&mut self, to: SocketAddr, len: usize) {
+    pub fn commit(&mut self, to: impl Into<Address>, len: usize) {
         debug_assert!(len <= MAX_DATAGRAM && self.entries.len() < MAX_DATAGRAMS);
-        self.entries.push((to, len));
+        self.entries.push((to.into(), len));
     }
 
     /// Copies a datagram in; `false` where there is no room.
-    pub fn push(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
+    pub fn push(&mut self, to: impl Into<Address>, datagram: &[u8]) -> bool {
         match self.room() {
             Some(room) if datagram.len() <= room.len() => {
                 room[..datagram.len()].copy_from_slice(datagram);
@@ -54,7 +54,7 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    pub fn get(&self, i: usize) -> (SocketAddr, &[u8]) {
+    pub fn get(&self, i: usize) -> (Address, &[u8]) {
         let (to, len) = self.entries[i];
         (to, &self.bytes[i * STRIDE..i * STRIDE + len])
     }

@@ -1,8 +1,8 @@
 //! One participant's transport: its ICE agent, keys, what it sends and the slots it receives into.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
+use crate::address::Address;
 use crate::clock::{Micros, PublisherClock};
 use crate::command::{AddPeer, Keys, Kind, PeerId, EXTENSIONS, TRACKS};
 use crate::counters::{Count, Counters};
@@ -45,7 +45,7 @@ pub struct Peer {
     pub id: PeerId,
     pub ice: Agent,
     /// Addresses in the shard's table that lead here.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<Address>,
     /// User fragments in the shard's table that lead here.
     pub ufrags: Vec<String>,
     pub srtp_in: Option<srtp::Receiver>,
@@ -167,7 +167,7 @@ impl Peer {
     }
 
     /// Where to, and with what: `None` until ICE and DTLS are done.
-    pub fn path(&mut self) -> Option<(SocketAddr, &mut srtp::Sender)> {
+    pub fn path(&mut self) -> Option<(Address, &mut srtp::Sender)> {
         let to = self.ice.selected().filter(|_| self.consent)?;
         self.srtp_out.as_mut().map(|srtp| (to, srtp))
     }
@@ -214,7 +214,7 @@ impl Peer {
     }
 
     /// An authenticated packet came from `from`.
-    pub fn on_authentic(&mut self, now: Micros, from: SocketAddr) {
+    pub fn on_authentic(&mut self, now: Micros, from: Address) {
         self.last_received = now;
         self.ice.on_media(now, from);
     }

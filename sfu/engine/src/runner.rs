@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 
+use crate::address::Address;
 use crate::clock::Micros;
 use crate::command::Command;
 use crate::counters::Count;
@@ -154,7 +155,7 @@ fn run(mut socket: Socket, seed: [u8; 16], shared: &Shared) {
             for _ in 0..ROUNDS {
                 // One reading of the clock a batch: what waits in one batch has arrived together.
                 let now = clock.now();
-                let received = socket.receive(|from, bytes| shard.datagram(now, from, bytes));
+                let received = socket.receive(|from, bytes| shard.datagram(now, Address::udp(from), bytes));
                 flush(&mut socket, &mut shard);
                 if received < BATCH {
                     break;

@@ -2,8 +2,8 @@
 //! and figures come out.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
+use crate::address::Address;
 use crate::clock::{Micros, ServerClock};
 use crate::command::{AddPeer, Command, PeerId};
 use crate::counters::{Count, Counters};
@@ -25,7 +25,7 @@ const ASK_AGAIN: Micros = 500_000;
 pub struct Shard {
     peers: Vec<Option<Box<Peer>>>,
     by_id: HashMap<PeerId, usize>,
-    pub(crate) by_address: HashMap<SocketAddr, usize>,
+    pub(crate) by_address: HashMap<Address, usize>,
     by_ufrag: HashMap<String, usize>,
     /// Media SSRC to the peer that sends it, for packets from a new address.
     by_ssrc: HashMap<u32, usize>,
@@ -94,7 +94,7 @@ impl Shard {
     }
 
     /// Takes one datagram; its bytes are used as scratch.
-    pub fn datagram(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
+    pub fn datagram(&mut self, now: Micros, from: Address, bytes: &mut [u8]) {
         self.counters.one(Count::PacketsIn);
         self.counters.add(Count::BytesIn, bytes.len() as u64);
         match protocol(bytes) {
@@ -344,7 +344,7 @@ impl Shard {
         }
     }
 
-    fn dtls(&mut self, now: Micros, from: SocketAddr, bytes: &[u8]) {
+    fn dtls(&mut self, now: Micros, from: Address, bytes: &[u8]) {
         self.counters.one(Count::DtlsIn);
         let place = match self.by_address.get(&from) {
             Some(place) => *place,
@@ -371,7 +371,7 @@ impl Shard {
         }
     }
 
-    fn rtp(&mut self, now: Micros, from: SocketAddr, bytes: &mut [u8]) {
+    fn rtp(&mut self, now: Micros, from: Address, bytes: &mut [u8]) {
         self.counters.one(Count::RtpIn);
         let (place, known) = match self.sender_of(now, from, bytes) {
             Some(found) => found,
@@ -395,7 +395,7 @@ impl Shard {
         now: Micros,
         place: usize,
         peer: &mut Peer,
-        from: SocketAddr,
+        from: Address,
         bytes: &mut [u8],
     ) -> Result<(), Count> {
         let ssrc = rtp::parse(bytes).map_err(|_| Count::DropRtpMalformed)?.ssrc;
@@ -441,7 +441,7 @@ impl Shard {
 
     /// Whose packet this is: by its address (then `true` beside it), else, where a NAT has rebound, by its SSRC; the
     /// keys have the last word.
-    pub(crate) fn sender_of(&mut self, now: Micros, from: SocketAddr, bytes: &[u8]) -> Option<(usize, bool)> {
+    pub(crate) fn sender_of(&mut self, now: Micros, from: Address, bytes: &[u8]) -> Option<(usize, bool)> {
         if let Some(place) = self.by_address.get(&from) {
             return Some((*place, true));
         }
@@ -461,7 +461,7 @@ impl Shard {
         self.by_ufrag.get(ufrag).copied()
     }
 
-    pub(crate) fn place_of_address(&self, from: SocketAddr) -> Option<usize> {
+    pub(crate) fn place_of_address(&self, from: Address) -> Option<usize> {
         self.by_address.get(&from).copied()
     }
 

@@ -66,7 +66,7 @@ fn an_address_nominated_after_the_handshake_gets_no_media_before_it_has_answered
         let mut anna = Client::connect(&mut shard, 1, 0);
         let mut mallory = Client::join(&mut shard, 2, 0);
         show(&mut shard, 0, 2, PICTURE_SLOT, 1, CAMERA, 0);
-        let victim: std::net::SocketAddr = "198.51.100.9:53".parse().unwrap();
+        let victim: vardrum_engine::address::Address = "198.51.100.9:53".parse().unwrap();
         let own = mallory.address;
         mallory.check(&mut shard, 0, false);
         shard.command(

@@ -10,7 +10,7 @@ const B: &str = "192.0.2.2:2000";
 const C: &str = "[2001:db8::3]:3000";
 const D: &str = "192.0.2.4:4000";
 
-fn at(text: &str) -> SocketAddr {
+fn at(text: &str) -> Address {
     text.parse().unwrap()
 }
 
@@ -66,7 +66,7 @@ impl Browser {
         raw
     }
 
-    fn answer(&self, check: &[u8], mapped: SocketAddr) -> Vec<u8> {
+    fn answer(&self, check: &[u8], mapped: Address) -> Vec<u8> {
         let message = Message::parse(check).ok().unwrap();
         let key = HmacSha1::new(self.local.pwd.as_bytes());
         assert!(message.verify_integrity(&key) && message.has_fingerprint());
@@ -76,7 +76,7 @@ impl Browser {
         );
         assert!(message.ice_controlled().is_some() && message.priority() == Some(CHECK_PRIORITY));
         let mut raw = Vec::new();
-        stun::write_binding_success(&mut raw, &message.transaction(), mapped, &key);
+        stun::write_binding_success(&mut raw, &message.transaction(), mapped.socket, &key);
         raw
     }
 }
@@ -108,7 +108,7 @@ fn respond(agent: &mut Agent, now: Micros, from: &str, raw: &[u8]) -> bool {
 }
 
 /// What `poll` sends at `now`.
-fn sent(agent: &mut Agent, now: Micros) -> Vec<(SocketAddr, Vec<u8>)> {
+fn sent(agent: &mut Agent, now: Micros) -> Vec<(Address, Vec<u8>)> {
     let (mut sent, mut seed) = (Vec::new(), Random::new(now));
     let mut random = |buf: &mut [u8]| buf.fill_with(|| seed.next() as u8);
     agent.poll(now, &mut random, &mut |to, raw| sent.push((to, raw.to_vec())));
@@ -130,7 +130,7 @@ fn a_check_is_answered_with_the_address_that_it_came_from() {
     };
     assert_eq!(outcome, expected);
     let message = Message::parse(&out).ok().unwrap();
-    assert!(message.class() == Class::Success && message.xor_mapped_address() == Some(at(C)));
+    assert!(message.class() == Class::Success && message.xor_mapped_address() == Some(at(C).socket));
     assert!(message.verify_integrity(&HmacSha1::new(ours(1).pwd.as_bytes())) && message.has_fingerprint());
     assert_eq!(message.transaction(), [1; 12]);
 }
@@ -326,7 +326,7 @@ fn an_unanswered_address_is_not_checked_for_each_of_its_packets() {
         agent.on_media(now, at(B));
         for (to, raw) in sent(&mut agent, now) {
             agent.on_media(now, at(A));
-            respond(&mut agent, now, &to.to_string(), &browser.answer(&raw, to));
+            respond(&mut agent, now, &to.socket.to_string(), &browser.answer(&raw, to));
             answers += 1;
         }
     }
@@ -342,7 +342,7 @@ fn a_response_without_valid_integrity_selects_nothing() {
     let good = browser.answer(&check, at(B));
     let id = Message::parse(&check).ok().unwrap().transaction();
     let mut forged = Vec::new();
-    stun::write_binding_success(&mut forged, &id, at(B), &HmacSha1::new(b"guessed"));
+    stun::write_binding_success(&mut forged, &id, at(B).socket, &HmacSha1::new(b"guessed"));
     assert!(!respond(&mut agent, 2, B, &forged));
     forged.clear();
     stun::write_binding_error(&mut forged, &id, 487, [], None);
@@ -491,7 +491,7 @@ fn a_peer_is_found_again_however_it_moves_and_a_victim_never_gets_media() {
             for (to, check) in sent(&mut agent, now) {
                 if to != at(D) && !random.one_in(3) {
                     let after = 10 * MS + random.below(100) as Micros * MS;
-                    on_the_way.push((now + after, to.to_string(), browser.answer(&check, to)));
+                    on_the_way.push((now + after, to.socket.to_string(), browser.answer(&check, to)));
                 }
             }
             let (due, later) = on_the_way.drain(..).partition(|(when, ..)| *when <= now);

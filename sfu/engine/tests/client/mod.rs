@@ -1,8 +1,7 @@
 //! A browser-like client without a network: what it sends and understands, in virtual time.
 #![allow(dead_code)]
 
-use std::net::SocketAddr;
-
+use vardrum_engine::address::Address;
 use vardrum_engine::command::{AddPeer, Command, Keys, Kind, Payload, SlotOffer, TrackOffer};
 use vardrum_engine::crypto::HmacSha1;
 use vardrum_engine::ice::Credentials;
@@ -46,7 +45,7 @@ impl Got {
 
 pub struct Client {
     pub id: u32,
-    pub address: SocketAddr,
+    pub address: Address,
     srtp_out: Sender,
     srtp_in: Receiver,
     server_key: HmacSha1,
@@ -59,7 +58,7 @@ pub struct Client {
     /// Opened RTCP compounds.
     pub control: Vec<Vec<u8>>,
     /// STUN requests of the server that came: transaction ids, and where they were sent to.
-    pub asked: Vec<([u8; 12], SocketAddr)>,
+    pub asked: Vec<([u8; 12], Address)>,
 }
 
 fn credentials(tag: &str, id: u32) -> (String, String) {
@@ -175,7 +174,7 @@ impl Client {
         for (transaction, to) in std::mem::take(&mut self.asked) {
             if to == self.address {
                 let mut response = Vec::new();
-                stun::write_binding_success(&mut response, &transaction, self.address, &self.client_key);
+                stun::write_binding_success(&mut response, &transaction, self.address.socket, &self.client_key);
                 shard.datagram(now, self.address, &mut response);
             }
         }
@@ -281,7 +280,7 @@ impl Client {
     }
 
     /// Takes one datagram that the server sent to this client.
-    pub fn take(&mut self, to: SocketAddr, datagram: &[u8]) {
+    pub fn take(&mut self, to: Address, datagram: &[u8]) {
         let mut bytes = datagram.to_vec();
         if bytes[0] < 4 {
             let message = stun::Message::parse(&bytes).expect("the server's STUN is well formed");
