@@ -12,7 +12,7 @@ use crate::clock::Micros;
 use crate::command::Command;
 use crate::counters::Count;
 use crate::crypto;
-use crate::io::{thread_cpu, wait, Clock, Signal, Socket, BATCH};
+use crate::io::{thread_cpu, Clock, Poller, Signal, Socket, BATCH};
 use crate::shard::Shard;
 
 const TICK: Micros = 10_000;
@@ -22,6 +22,10 @@ const FIGURES: Micros = 100_000;
 const ROUNDS: usize = 8;
 /// Encoded events that Python has not fetched; it fetches at each wake-up of its loop.
 const MAX_EVENTS: usize = 16_384;
+
+/// What the thread waits for, by the poller's tokens.
+const UDP: u64 = 0;
+const WAKE: u64 = 1;
 
 /// What the shard's thread and Python share; locked for moments, never per packet.
 pub struct Shared {
@@ -62,12 +66,15 @@ impl Runner {
             wake: Signal::new()?,
             told: Signal::new()?,
         });
+        let poller = Poller::new()?;
+        poller.register(socket.fd(), UDP, false)?;
+        poller.register(shared.wake.fd(), WAKE, false)?;
         let mut seed = [0; 16];
         crypto::random(&mut seed);
         let theirs = Arc::clone(&shared);
         let thread = Builder::new()
             .name(format!("shard-{port}"))
-            .spawn(move || run(socket, seed, &theirs))?;
+            .spawn(move || run(socket, poller, seed, &theirs))?;
         Ok(Runner {
             shared,
             port,
@@ -135,15 +142,21 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
     n
 }
 
-fn run(mut socket: Socket, seed: [u8; 16], shared: &Shared) {
+fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) {
     let clock = Clock::start();
     let mut shard = Shard::new(seed, clock.ntp_at_start);
     let (mut tick_at, mut figures_at): (Micros, Micros) = (0, 0);
     let mut table = Vec::new();
     while !shared.stop.load(Ordering::Acquire) {
-        // Rounded up: rounded down, the last millisecond before each tick would be spent in polling.
-        let timeout = (tick_at.saturating_sub(clock.now()).min(TICK) + 999) / 1000;
-        let (readable, commanded) = wait(socket.fd(), shared.wake.fd(), timeout as i32);
+        poller.wait(tick_at.saturating_sub(clock.now()).min(TICK));
+        let (mut readable, mut commanded) = (false, false);
+        for ready in poller.ready() {
+            match ready.token {
+                UDP => readable = true,
+                WAKE => commanded = true,
+                _ => {}
+            }
+        }
         if commanded {
             shared.wake.lower();
             let commands = std::mem::take(&mut *lock(&shared.commands));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
-use vardrum_engine::io::{thread_cpu, wait, Clock, Socket, BATCH};
+use vardrum_engine::io::{thread_cpu, Clock, Poller, Socket, BATCH};
 use vardrum_engine::outbox::Outbox;
 use vardrum_engine::srtp::{Receiver, Sender};
 use vardrum_engine::Micros;
@@ -18,7 +18,7 @@ use crate::person::Person;
 use crate::{Figures, Server};
 
 /// As in `runner.rs`.
-const TICK_MS: i32 = 10;
+const TICK: Micros = 10_000;
 const ROUNDS: usize = 8;
 const FIGURES: Micros = 100_000;
 
@@ -40,6 +40,8 @@ impl Bare {
     pub fn start(case: &Case, people: &[Person]) -> Result<(Bare, SocketAddr), String> {
         let socket = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|e| e.to_string())?;
         let address = socket.local_address().map_err(|e| e.to_string())?;
+        let poller = Poller::new().map_err(|e| e.to_string())?;
+        poller.register(socket.fd(), 0, false).map_err(|e| e.to_string())?;
         let mut by_port = vec![u16::MAX; 1 << 16];
         let mut members = Vec::new();
         for (place, person) in people.iter().enumerate() {
@@ -56,7 +58,7 @@ impl Bare {
         let (theirs, stopped) = (Arc::clone(&figures), Arc::clone(&stop));
         let thread = Builder::new()
             .name("bare".into())
-            .spawn(move || run(socket, members, &by_port, &theirs, &stopped))
+            .spawn(move || run(socket, poller, members, &by_port, &theirs, &stopped))
             .map_err(|e| e.to_string())?;
         let bare = Bare {
             figures,
@@ -90,13 +92,20 @@ impl Drop for Bare {
     }
 }
 
-fn run(mut socket: Socket, mut members: Vec<Member>, by_port: &[u16], figures: &Mutex<Figures>, stop: &AtomicBool) {
+fn run(
+    mut socket: Socket,
+    mut poller: Poller,
+    mut members: Vec<Member>,
+    by_port: &[u16],
+    figures: &Mutex<Figures>,
+    stop: &AtomicBool,
+) {
     let clock = Clock::start();
     let mut outbox = Outbox::default();
     let (mut forwarded, mut figures_at) = (0, 0);
     while !stop.load(Ordering::Acquire) {
-        let (readable, _) = wait(socket.fd(), socket.fd(), TICK_MS);
-        if readable {
+        poller.wait(TICK);
+        if poller.ready().count() > 0 {
             for _ in 0..ROUNDS {
                 let received = socket.receive(|from, bytes| {
                     let place = usize::from(by_port[usize::from(from.port())]);

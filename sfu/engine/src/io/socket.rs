@@ -1,15 +1,14 @@
-//! The edge: one thread, one UDP socket, many datagrams a system call. The only file with syscalls and a clock.
-#![allow(unsafe_code)]
+//! A non-blocking UDP socket that moves batches.
 
-use std::fs::File;
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::raw::{c_int, c_uint, c_void};
-use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::os::unix::io::{AsRawFd, RawFd};
 
-use crate::clock::Micros;
+use super::abi::{
+    recvmmsg, sendmmsg, setsockopt, Iovec, Mmsghdr, Msghdr, Name, MSG_DONTWAIT, SOL_SOCKET, SO_RCVBUF, SO_SNDBUF,
+};
 use crate::outbox::Outbox;
 
 /// Datagrams per system call, in and out.
@@ -17,114 +16,7 @@ pub const BATCH: usize = 64;
 const DATAGRAM: usize = 2048;
 /// A second of a hundred 2 Mbit/s publishers; the kernel may grant less (net.core.rmem_max).
 const SOCKET_BUFFER: c_int = 8 << 20;
-/// Seconds from 1900 to 1970 (RFC 3550, section 4).
-const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const SOL_SOCKET: c_int = 1;
-const SO_SNDBUF: c_int = 7;
-const SO_RCVBUF: c_int = 8;
-const MSG_DONTWAIT: c_int = 0x40;
-const POLLIN: i16 = 1;
-const EFD_FLAGS: c_int = 0o2_000_000 | 0o4_000; // EFD_CLOEXEC | EFD_NONBLOCK
-const CLOCK_THREAD_CPUTIME_ID: c_int = 3;
-
-// Layouts of <sys/socket.h>, <netinet/in.h> and <poll.h> on 64-bit Linux.
-#[repr(C)]
-struct Iovec {
-    base: *mut c_void,
-    len: usize,
-}
-
-#[repr(C)]
-struct Msghdr {
-    name: *mut c_void,
-    name_len: u32,
-    iov: *mut Iovec,
-    iov_len: usize,
-    control: *mut c_void,
-    control_len: usize,
-    flags: c_int,
-}
-
-#[repr(C)]
-struct Mmsghdr {
-    header: Msghdr,
-    len: c_uint,
-}
-
-/// struct sockaddr_in6; a sockaddr_in is the same up to the address.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Name {
-    family: u16,
-    port: [u8; 2],
-    /// IPv4: the address. IPv6: flow information.
-    four: [u8; 4],
-    sixteen: [u8; 16],
-    scope: u32,
-}
-
-#[repr(C)]
-struct Pollfd {
-    fd: c_int,
-    events: i16,
-    revents: i16,
-}
-
-#[repr(C)]
-struct Timespec {
-    seconds: i64,
-    nanoseconds: i64,
-}
-
-extern "C" {
-    fn recvmmsg(fd: c_int, messages: *mut Mmsghdr, n: c_uint, flags: c_int, timeout: *mut c_void) -> c_int;
-    fn sendmmsg(fd: c_int, messages: *mut Mmsghdr, n: c_uint, flags: c_int) -> c_int;
-    fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: u32) -> c_int;
-    fn poll(fds: *mut Pollfd, n: usize, timeout_ms: c_int) -> c_int;
-    fn eventfd(initial: c_uint, flags: c_int) -> c_int;
-    fn clock_gettime(clock: c_int, out: *mut Timespec) -> c_int;
-}
-
-impl Name {
-    fn from(address: SocketAddr) -> (Name, u32) {
-        let port = address.port().to_be_bytes();
-        match address {
-            SocketAddr::V4(a) => (
-                Name {
-                    family: AF_INET,
-                    port,
-                    four: a.ip().octets(),
-                    ..Name::default()
-                },
-                16,
-            ),
-            SocketAddr::V6(a) => (
-                Name {
-                    family: AF_INET6,
-                    port,
-                    sixteen: a.ip().octets(),
-                    scope: a.scope_id(),
-                    ..Name::default()
-                },
-                28,
-            ),
-        }
-    }
-
-    fn address(&self) -> Option<SocketAddr> {
-        let port = u16::from_be_bytes(self.port);
-        match self.family {
-            AF_INET => Some(SocketAddrV4::new(Ipv4Addr::from(self.four), port).into()),
-            AF_INET6 => Some(SocketAddrV6::new(Ipv6Addr::from(self.sixteen), port, 0, self.scope).into()),
-            _ => None,
-        }
-    }
-}
-
-/// A non-blocking UDP socket that moves batches.
 pub struct Socket {
     socket: UdpSocket,
     buffers: Vec<u8>,
@@ -263,92 +155,10 @@ fn header(name: &mut Name, name_len: u32) -> Mmsghdr {
     }
 }
 
-/// A descriptor that one thread raises and another waits for.
-pub struct Signal(File);
-
-impl Signal {
-    /// Errors: no descriptors left.
-    pub fn new() -> io::Result<Signal> {
-        // SAFETY: no pointers; a valid descriptor is owned by the File from here on.
-        let fd = unsafe { eventfd(0, EFD_FLAGS) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: `fd` was just made and is owned by nobody else.
-        Ok(Signal(unsafe { File::from_raw_fd(fd) }))
-    }
-
-    pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-
-    pub fn raise(&self) {
-        use std::io::Write;
-        // Full means that it is raised already.
-        let _ = (&self.0).write(&1u64.to_ne_bytes());
-    }
-
-    pub fn lower(&self) {
-        use std::io::Read;
-        let _ = (&self.0).read(&mut [0; 8]);
-    }
-}
-
-/// Waits until one of two descriptors can be read, or the time is over; says which can.
-pub fn wait(a: RawFd, b: RawFd, timeout_ms: i32) -> (bool, bool) {
-    let mut fds = [
-        Pollfd {
-            fd: a,
-            events: POLLIN,
-            revents: 0,
-        },
-        Pollfd {
-            fd: b,
-            events: POLLIN,
-            revents: 0,
-        },
-    ];
-    // SAFETY: two initialised elements that live through the call.
-    let ready = unsafe { poll(fds.as_mut_ptr(), fds.len(), timeout_ms) };
-    (ready > 0 && fds[0].revents != 0, ready > 0 && fds[1].revents != 0)
-}
-
-/// CPU time of the calling thread in nanoseconds.
-pub fn thread_cpu() -> u64 {
-    let mut time = Timespec {
-        seconds: 0,
-        nanoseconds: 0,
-    };
-    // SAFETY: the pointer is to a timespec that lives through the call.
-    unsafe { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    time.seconds as u64 * 1_000_000_000 + time.nanoseconds as u64
-}
-
-/// The shard's axis of time.
-pub struct Clock {
-    start: Instant,
-    pub ntp_at_start: u64,
-}
-
-impl Clock {
-    pub fn start() -> Clock {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = wall.as_secs() + NTP_TO_UNIX;
-        let fraction = (u64::from(wall.subsec_nanos()) << 32) / 1_000_000_000;
-        Clock {
-            start: Instant::now(),
-            ntp_at_start: seconds << 32 | fraction,
-        }
-    }
-
-    pub fn now(&self) -> Micros {
-        self.start.elapsed().as_micros() as Micros
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::Poller;
 
     #[test]
     fn a_batch_crosses_loopback_with_its_addresses() {
@@ -367,9 +177,12 @@ mod tests {
             assert_eq!(a.send(&mut outbox), 0);
             assert!(outbox.is_empty());
             let from = a.local_address().unwrap();
+            let mut poller = Poller::new().unwrap();
+            poller.register(b.fd(), 0, false).unwrap();
             let mut seen = Vec::new();
             while seen.len() < 100 {
-                assert!(wait(b.fd(), b.fd(), 1000).0, "only {} came", seen.len());
+                poller.wait(1_000_000);
+                assert!(poller.ready().count() > 0, "only {} came", seen.len());
                 b.receive(|address, bytes| {
                     assert_eq!((address, bytes.len()), (from, 3));
                     seen.push(bytes[0]);
