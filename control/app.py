@@ -51,6 +51,9 @@ class Node(Protocol):
 
     async def stop(self) -> None: ...
 
+    @property
+    def ports(self) -> list[int]: ...
+
     def metrics(self) -> Any: ...
 
 
@@ -64,6 +67,7 @@ class App:
         url: what HTTP is reached by on this machine.
         public_url: what links start with.
         metrics_url: where /metrics is; None where it is nowhere.
+        media_ports: the UDP ports of media, one per shard; empty without media.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class App:
         self.settings = settings
         self.url = self.public_url = ""
         self.metrics_url: str | None = None
+        self.media_ports: list[int] = []
         self.store: Store
         self.visits: Visits
         self._make_node = make_node
@@ -159,6 +164,7 @@ class App:
             where = f"{self.settings.media.ip} port {self.settings.media.port}"
             raise CannotStart(f"media.ip and media.port: can't use {where}: {error}") from error
         self._stack.push_async_callback(node.stop)
+        self.media_ports = node.ports
         live.node = node
         await live.start()
         # Before the node stops: clients are told to come back while their peers are still there.
@@ -169,7 +175,8 @@ class App:
             await live.stop()
 
         app.on_shutdown.append(close_websockets)
-        metrics.add("engine", node.metrics, gauges=("peers", "rooms"))
+        gauges = ("peers", "rooms", "shards", "shards_overloaded", "shard_busy_ratio", "shard_peers")
+        metrics.add("engine", node.metrics, gauges=gauges)
         metrics.add("live", live.metrics, gauges=("rooms", "websockets"))
         app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())
 

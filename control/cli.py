@@ -55,7 +55,12 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--http", metavar="HOST:PORT", help="Where pages and the API are served."),
         click.option("--media-ip", metavar="IP", help="Address that media is bound to."),
-        click.option("--media-port", metavar="PORT", type=click.IntRange(0, 65535), help="First UDP port of media."),
+        click.option(
+            "--media-port",
+            metavar="PORT",
+            type=click.IntRange(0, 65535),
+            help="First UDP port of media; one more for each further shard.",
+        ),
         click.option(
             "--ready-file",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -143,7 +148,8 @@ def demo(
 def _announce(app: App, ready_file: Path | None, more: dict[str, Any]) -> None:
     if ready_file is None:
         return
-    line = json.dumps({"http": app.url, "public_url": app.public_url, "metrics": app.metrics_url, **more})
+    found = {"http": app.url, "public_url": app.public_url, "metrics": app.metrics_url, "media": app.media_ports}
+    line = json.dumps({**found, **more})
     # Renamed into place, so that whoever waits for the file never reads half of it.
     unfinished = ready_file.with_name(ready_file.name + ".part")
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

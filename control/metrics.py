@@ -17,14 +17,16 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 DROP = "drop_"
 
-Figures = Callable[[], Mapping[str, float]]
+# A figure that is a mapping has a sample for each shard.
+Figures = Callable[[], Mapping[str, float | Mapping[str, float]]]
 
 
 class _Source(Collector):
     """Figures of a part that keeps its own, read when Prometheus asks.
 
-    A number becomes `vardrum_<prefix>_<name>`, a counter unless it is one of `gauges`. Whatever begins with `drop_` is
-    one counter, `vardrum_<prefix>_dropped_total`, with the rest of its name as the label `reason`.
+    A number becomes `vardrum_<prefix>_<name>`, a counter unless it is one of `gauges`; of a mapping, one sample for
+    each shard. Whatever begins with `drop_` is one counter, `vardrum_<prefix>_dropped_total`, with the rest of its name
+    as the label `reason`.
     """
 
     def __init__(self, prefix: str, figures: Figures, gauges: Collection[str]) -> None:
@@ -39,14 +41,22 @@ class _Source(Collector):
     def collect(self) -> Iterator[Metric]:
         dropped = CounterMetricFamily(self._prefix + "dropped", "What went no further, by reason", labels=["reason"])
         for name, value in self._figures().items():
-            if name.startswith(DROP):
+            if not name.startswith(DROP):
+                yield self._family(name, value)
+            elif not isinstance(value, Mapping):
                 dropped.add_metric([name.removeprefix(DROP)], value)
-            elif name in self._gauges:
-                yield GaugeMetricFamily(self._prefix + name, name.replace("_", " "), value=value)
-            else:
-                yield CounterMetricFamily(self._prefix + name, name.replace("_", " "), value=value)
         if dropped.samples:
             yield dropped
+
+    def _family(self, name: str, value: float | Mapping[str, float]) -> Metric:
+        kind = GaugeMetricFamily if name in self._gauges else CounterMetricFamily
+        about = name.replace("_", " ")
+        if not isinstance(value, Mapping):
+            return kind(self._prefix + name, about, value=value)
+        family = kind(self._prefix + name, about, labels=["shard"])
+        for shard, one in value.items():
+            family.add_metric([shard], one)
+        return family
 
 
 class Metrics:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..sfu.types import MediaSettings
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
 PREFIX = "VARDRUM_"
+# Each has a port and about 3 MB of buffers; no machine that this was tried on has more cores.
+MAX_SHARDS = 64
 # Read by `vardrum demo`'s scripts and load tests, not settings.
 NOT_SETTINGS = frozenset({"VARDRUM_API_KEY", "VARDRUM_CONFIG"})
 
@@ -73,6 +75,13 @@ def _listen(value: str) -> str:
     return value
 
 
+def _shards(value: object) -> object:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if value == "auto" or (type(number) is int and 1 <= number <= MAX_SHARDS):
+        return number
+    raise ValueError(f'is not a number of shards (expected "auto", one per core, or 1 to {MAX_SHARDS})')
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,6 +101,7 @@ class Media(_Part):
     ip: Annotated[str, AfterValidator(_ip)]
     public_ip: Annotated[str, AfterValidator(_ip_or_empty)]
     port: Port
+    shards: Annotated[int | Literal["auto"], BeforeValidator(_shards)]
 
 
 class Metrics(_Part):
@@ -142,7 +152,11 @@ class Settings(BaseSettings):
 
     def media_settings(self) -> MediaSettings:
         """The part that media knows."""
-        return MediaSettings(ip=self.media.ip, public_ip=self.media.public_ip or None, port=self.media.port)
+        media = self.media
+        shards = len(os.sched_getaffinity(0)) if media.shards == "auto" else media.shards
+        return MediaSettings(
+            ip=media.ip, public_ip=media.public_ip or None, port=media.port, shards=min(shards, MAX_SHARDS)
+        )
 
 
 Values = Mapping[str, Any]

@@ -1,7 +1,7 @@
 """Media of this machine: the one face that control sees.
 
 Python decides here, in three steps that each event runs through: what is so (`Room`, `Peer`), what should be shown
-(`_wanted`), and what of that the engine has not been told yet (`_route`).
+(`Place.wanted`), and what of that the engine has not been told yet (`_route`).
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Self
 
 import structlog
 
 from .dtls import Certificate, Handshake, Keys
-from .engine import Connection, Dtls, Engine, Event, Layer
+from .engine import Connection, Dtls, Event, Layer
 from .engine import Credentials as IceCredentials
 from .peer import GRACE, Peer, new_credentials, new_slots
-from .room import Room, layer_for
+from .place import MICROPHONE, TRACK, Place
+from .room import Room
 from .sdp import read_offer, read_restart
 from .sdp_answer import write_answer
 from .send import welcome_send
-from .speakers import Speakers
+from .shards import Shards
 from .types import (
     Device,
     Listener,
@@ -40,8 +40,6 @@ from .types import (
 
 log = structlog.get_logger(__name__)
 
-MICROPHONE, CAMERA, SCREEN = 0, 1, 2
-TRACK: dict[Source, int] = {"microphone": MICROPHONE, "camera": CAMERA, "screen": SCREEN}
 NOBODY = (0, 0, 0)
 
 # A peer is kept for so long without a packet (CONTRACT, "A lost network"); the engine says "lost" after 5 s.
@@ -51,19 +49,8 @@ LOST = 5.0
 TICK = 0.1
 
 
-@dataclass
-class _Place:
-    """What a node keeps of one room."""
-
-    room: Room
-    peers: dict[str, Peer] = field(default_factory=dict)
-    muted: dict[str, set[Source]] = field(default_factory=dict)
-    told: dict[str, list[SlotView]] = field(default_factory=dict)
-    speakers: Speakers = field(default_factory=Speakers)
-
-
 class Node:
-    """An SFU with one shard.
+    """An SFU: rooms spread over shards, each room on one of them for life.
 
     All methods but `start`, `stop` and `join` are synchronous: what they change is decided when they return, and
     `Listener.slots_changed` has been called for every viewer whose slots changed.
@@ -73,22 +60,22 @@ class Node:
         self._settings = settings
         self._listener = listener
         self._now = now
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._by_number: dict[int, Peer] = {}
         self._last_number = 0
-        self._engine: Engine | None = None
+        self._shards: Shards | None = None
         self._certificate: Certificate | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._handshake_drops: Counter[str] = Counter()  # of peers that are gone
 
     async def start(self) -> None:
-        """Binds the media port.
+        """Binds the media ports.
 
         Raises:
-            EngineError: the address can't be bound.
+            EngineError: an address can't be bound.
         """
         self._certificate = Certificate.generateCertificate()
-        self._engine = Engine(self._settings.ip, self._settings.port, self._on_event)
+        self._shards = Shards(self._settings, self._on_event)
         self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
@@ -98,9 +85,9 @@ class Node:
             self._ticker = None
         for room in list(self._places):
             self.close_room(room)
-        if self._engine is not None:
-            self._engine.stop()
-            self._engine = None
+        if self._shards is not None:
+            self._shards.stop()
+            self._shards = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -110,15 +97,15 @@ class Node:
         await self.stop()
 
     @property
-    def port(self) -> int:
-        """The UDP port that media uses."""
-        return self._running.port
+    def ports(self) -> list[int]:
+        """The UDP ports that media uses, one per shard."""
+        return [shard.engine.port for shard in self._running]
 
     @property
-    def _running(self) -> Engine:
-        if self._engine is None:
+    def _running(self) -> Shards:
+        if self._shards is None:
             raise RuntimeError("the node has not been started")
-        return self._engine
+        return self._shards
 
     def people(self, room: str, persons: Sequence[Person], max_participants: int) -> None:
         """Takes the whole list of who may have media now; someone left out keeps the peer, without media."""
@@ -126,7 +113,7 @@ class Node:
         if place is None:
             if not persons:
                 return
-            place = self._places[room] = _Place(Room(max_participants))
+            place = self._places[room] = Place(Room(max_participants))
         place.room.set_people(persons, place.peers)
         self._route(room, place)
 
@@ -155,29 +142,33 @@ class Node:
             return self._restart(place, participant, offer)
         return self._join(room, place, participant, read_offer(offer.sdp))
 
-    def _join(self, room: str, place: _Place, participant: str, offer: PeerOffer) -> str:
+    def _join(self, room: str, place: Place, participant: str, offer: PeerOffer) -> str:
         audio, video = new_slots(offer, place.room.max_participants - 1)
         self._remove(place, participant)
+        if place.shard is None:
+            place.shard = self._running.least_busy()
+            place.shard.load.expect(self._now())
         self._last_number += 1
-        peer = Peer(room, participant, self._last_number, offer, audio, video, self._now())
+        peer = Peer(room, participant, self._last_number, place.shard, offer, audio, video, self._now())
         local = new_credentials()
-        self._running.add_peer(peer.number, local, offer, peer.slots)
+        peer.engine.add_peer(peer.number, local, offer, peer.slots)
+        peer.shard.peers += 1
         peer.handshake = self._handshake(peer)
         place.peers[participant] = peer
         self._by_number[peer.number] = peer
         self._expect(peer)
         for source in place.muted.get(participant, ()):
-            self._running.mute(peer.number, TRACK[source], True)
+            peer.engine.mute(peer.number, TRACK[source], True)
         self._route(room, place)
         return self._answer(peer, local)
 
-    def _restart(self, place: _Place, participant: str, offer: Offer) -> str:
+    def _restart(self, place: Place, participant: str, offer: Offer) -> str:
         peer = place.peers.get(participant)
         if peer is None:
             raise OfferRefused("no-peer", "there is no peer to restart; offer a new one with restart: false")
         peer.offer = read_restart(offer.sdp, peer.offer)
         local = new_credentials()
-        self._running.restart_ice(peer.number, local, IceCredentials(peer.offer.ufrag, peer.offer.pwd))
+        peer.engine.restart_ice(peer.number, local, IceCredentials(peer.offer.ufrag, peer.offer.pwd))
         peer.version += 1
         return self._answer(peer, local)
 
@@ -188,7 +179,7 @@ class Node:
             ufrag=local.ufrag,
             pwd=local.pwd,
             fingerprint=self._certificate.fingerprint,
-            candidates=[(self._settings.public_ip or self._settings.ip, self._running.port)],
+            candidates=[(self._settings.public_ip or self._settings.ip, peer.engine.port)],
             slots=[*peer.audio, *peer.video],
             cname=f"vardrum{peer.number}",
             version=peer.version,
@@ -199,11 +190,11 @@ class Node:
 
         def send(datagram: bytes) -> None:
             if peer.number in self._by_number:
-                self._running.send_dtls(peer.number, datagram)
+                peer.engine.send_dtls(peer.number, datagram)
 
         def done(keys: Keys) -> None:
             if peer.number in self._by_number:
-                self._running.set_keys(peer.number, keys)
+                peer.engine.set_keys(peer.number, keys)
 
         def over() -> None:
             if self._by_number.get(peer.number) is peer:
@@ -222,7 +213,7 @@ class Node:
         if place is None:
             return []
         peer = place.peers.get(participant)
-        return [] if peer is None else self._views(place, peer)
+        return [] if peer is None else place.views(peer)
 
     def wishes(self, room: str, participant: str, show: Sequence[Wish], pin: str | None) -> None:
         """Takes the whole list of pictures that are on a viewer's screen."""
@@ -240,7 +231,7 @@ class Node:
         sources = place.muted.setdefault(participant, set())
         (sources.add if muted else sources.discard)(source)
         if (peer := place.peers.get(participant)) is not None:
-            self._running.mute(peer.number, TRACK[source], muted)
+            peer.engine.mute(peer.number, TRACK[source], muted)
 
     def share(self, room: str, participant: str, on: bool) -> None:
         """Gives the screen slot to `participant`, or takes it back."""
@@ -270,25 +261,29 @@ class Node:
             for participant in list(place.peers):
                 self._remove(place, participant)
 
-    def metrics(self) -> dict[str, float]:
-        """Counters of the engine (`drop_…` by reason), peers, rooms, and the engine's CPU seconds."""
-        engine = self._running
+    def metrics(self) -> dict[str, float | dict[str, float]]:
+        """Counters of all shards (`drop_…` by reason), peers, rooms, CPU seconds, and each shard's load by number."""
+        shards = self._running
         drops = self._handshake_drops.copy()
         for peer in self._by_number.values():
             drops.update(_drops(peer))
         return {
-            **engine.counters(),
+            **shards.counters(),
             **{f"drop_{reason.replace('-', '_')}": count for reason, count in drops.items()},
             "peers": len(self._by_number),
             "rooms": len(self._places),
-            "cpu_seconds": engine.cpu_ns() / 1e9,
+            "shards": len(shards),
+            "shards_overloaded": sum(shard.load.overloaded for shard in shards),
+            "shard_busy_ratio": {str(shard.number): shard.load.busy for shard in shards},
+            "shard_peers": {str(shard.number): shard.peers for shard in shards},
+            "cpu_seconds": sum(shard.engine.cpu_ns() for shard in shards) / 1e9,
         }
 
-    def _forget(self, room: str, place: _Place) -> None:
+    def _forget(self, room: str, place: Place) -> None:
         if not place.peers and not place.room.people:
             self._places.pop(room, None)
 
-    def _remove(self, place: _Place, participant: str) -> None:
+    def _remove(self, place: Place, participant: str) -> None:
         peer = place.peers.pop(participant, None)
         if peer is None:
             return
@@ -296,7 +291,8 @@ class Node:
         peer.close()
         self._handshake_drops.update(_drops(peer))
         del self._by_number[peer.number]
-        self._running.remove_peer(peer.number)
+        peer.engine.remove_peer(peer.number)
+        peer.shard.peers -= 1
         place.told.pop(participant, None)
         for other in place.peers.values():
             other.shown = {slot: shown for slot, shown in other.shown.items() if shown[0] != peer.number}
@@ -336,71 +332,37 @@ class Node:
         if (place := self._places.get(room)) is not None:
             self._route(room, place)
 
-    def _route(self, room: str, place: _Place) -> None:
+    def _route(self, room: str, place: Place) -> None:
         """Tells the engine and the listener what has become different for any viewer."""
         for viewer in list(place.peers.values()):
-            wanted = self._wanted(place, viewer)
+            wanted = place.wanted(viewer, self._now())
             for slot in viewer.shown.keys() | wanted.keys():
                 shown = wanted.get(slot, NOBODY)
                 if viewer.shown.get(slot, NOBODY) != shown:
-                    self._running.show(viewer.number, slot, *shown)
+                    viewer.engine.show(viewer.number, slot, *shown)
             viewer.shown = wanted
-            views = self._views(place, viewer)
+            views = place.views(viewer)
             if place.told.get(viewer.participant, []) != views:
                 place.told[viewer.participant] = views
                 self._listener.slots_changed(room, viewer.participant, views)
-
-    def _wanted(self, place: _Place, viewer: Peer) -> dict[int, tuple[int, int, int]]:
-        """What each of a viewer's slots should show: (peer, track, layer) by the engine's slot number."""
-        wanted: dict[int, tuple[int, int, int]] = {}
-        view = place.room.views.get(viewer.participant)
-        if view is None:
-            return wanted
-
-        def show(slot: int | None, publisher: Peer, track: int, height: int | None) -> None:
-            if slot is None or height is None:
-                return
-            layer = layer_for(height, publisher.heights(track, self._now()))
-            if layer is not None:
-                wanted[slot] = (publisher.number, track, layer)
-
-        for pair, other in place.room.seen_by(viewer.participant):
-            if (publisher := place.peers.get(other)) is not None:
-                show(viewer.audio_slot(pair), publisher, MICROPHONE, 0)
-                show(viewer.video_slot(pair), publisher, CAMERA, view.camera_height(other))
-        sharer = self._sharer_for(place, viewer.participant)
-        if sharer is not None and (publisher := place.peers.get(sharer)) is not None:
-            show(viewer.video_slot(len(view.pairs)), publisher, SCREEN, view.screen_height(sharer))
-        return wanted
-
-    def _sharer_for(self, place: _Place, viewer: str) -> str | None:
-        sharer = place.room.sharer
-        return sharer if sharer is not None and place.room.may_receive(viewer, sharer) else None
-
-    def _views(self, place: _Place, viewer: Peer) -> list[SlotView]:
-        views: list[SlotView] = []
-        for pair, other in place.room.seen_by(viewer.participant):
-            if pair < len(viewer.audio):
-                views.append(SlotView(viewer.audio[pair].mid, other, "microphone"))
-            if pair < len(viewer.video):
-                views.append(SlotView(viewer.video[pair].mid, other, "camera"))
-        pairs = place.room.max_participants - 1
-        sharer = self._sharer_for(place, viewer.participant)
-        if sharer is not None and pairs < len(viewer.video):
-            views.append(SlotView(viewer.video[pairs].mid, sharer, "screen"))
-        return views
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
             try:
+                self._running.measure(self._now())
                 self._listen()
             except Exception:
-                # One room's trouble must not end the speakers' lists of all.
-                log.exception("the speakers' tick failed")
+                # One room's trouble must not end the speakers' lists and the loads of all.
+                log.exception("a tick failed")
 
     def _listen(self) -> None:
-        loudness = {int(row[0]): float(row[7]) for row in self._running.table() if row[1] == MICROPHONE}
+        loudness = {
+            int(row[0]): float(row[7])
+            for shard in self._running
+            for row in shard.engine.table()
+            if row[1] == MICROPHONE
+        }
         for room, place in list(self._places.items()):
             heard = {
                 peer.participant: loudness.get(peer.number, 0.0)

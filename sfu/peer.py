@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .dtls import Handshake
-from .engine import TRACKS, Credentials, Layer, Slot
+from .engine import TRACKS, Credentials, Engine, Layer, Slot
 from .send import declared_height
+from .shards import Shard
 from .types import OfferedTrack, PeerOffer, SlotSsrc
 
 _ICE_CHARS = string.ascii_letters + string.digits
@@ -28,7 +29,8 @@ class Peer:
     """A participant's one transport.
 
     Attributes:
-        number: what the engine calls it.
+        number: what the engine calls it; unique over all shards.
+        shard: where its room lives.
         audio, video: the slots, in order; both numbered from 0 in the offer, one after the other in the engine.
         shown: what the engine was last told for each of its slots: (peer, track, layer).
         layers: by track and layer, the pixels of the shorter side of what arrives now, 0 while unknown.
@@ -37,6 +39,7 @@ class Peer:
     room: str
     participant: str
     number: int
+    shard: Shard
     offer: PeerOffer
     audio: tuple[SlotSsrc, ...]
     video: tuple[SlotSsrc, ...]
@@ -48,6 +51,11 @@ class Peer:
     first_layer: dict[int, float] = field(default_factory=dict)
     connected: bool = False
     expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The shard's engine, which has this peer."""
+        return self.shard.engine
 
     @property
     def slots(self) -> list[Slot]:

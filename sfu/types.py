@@ -16,12 +16,14 @@ class MediaSettings:
     Attributes:
         ip: the address that is bound, IPv4 or IPv6.
         public_ip: the address that is announced in candidates; `ip` where None.
-        port: UDP port of the first shard; 0 lets the system choose.
+        port: UDP port of the first shard, the others' follow; 0 lets the system choose each.
+        shards: how many native threads move packets, one UDP port each.
     """
 
     ip: str = "127.0.0.1"
     public_ip: str | None = None
     port: int = 40000
+    shards: int = 1
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Server:
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        shards: int = 1,
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class Server:
             media_ip: address of media; the same where None.
             arguments: further command line arguments.
             prefix: what runs the command, such as a namespace's `nsenter …`.
+            shards: with more than one the system chooses the ports of media.
         """
         data.mkdir(parents=True, exist_ok=True)
         self.data = data
@@ -57,6 +59,7 @@ class Server:
         self.arguments = tuple(arguments)
         self.env = dict(env or {})
         self.prefix = tuple(prefix)
+        self.shards = shards
         self.ready: dict[str, Any] = {}
         # Ports are free in this namespace, and with that (a test's own) in any other.
         self.http_port = free_port(socket.SOCK_STREAM)
@@ -91,13 +94,13 @@ class Server:
                 "--media-ip",
                 self.media_ip,
                 "--media-port",
-                str(self.media_port),
+                str(self.media_port if self.shards == 1 else 0),
                 "--ready-file",
                 str(ready),
                 *self.arguments,
             ],
             log=self.data / "server.log",
-            env={"VARDRUM_METRICS__LISTEN": f"{self.host}:0", **self.env},
+            env={"VARDRUM_METRICS__LISTEN": f"{self.host}:0", "VARDRUM_MEDIA__SHARDS": str(self.shards), **self.env},
         )
         process = self._process
 

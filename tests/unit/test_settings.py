@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def test_defaults_then_file_then_variables_then_command_line(tmp_path: Path) -> 
             ", such as 192.0.2.10)",
         ),
         ("[http]\nport = 70000", "http.port: 70000 doesn't fit (input should be less than or equal to 65535)"),
+        (
+            "[media]\nshards = 0",
+            'media.shards: 0 is not a number of shards (expected "auto", one per core, or 1 to 64)',
+        ),
+        ('[media]\nshards = "many"', "media.shards: 'many' is not a number of shards"),
+        ("[media]\nshards = true", "media.shards: True is not a number of shards"),
         ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of behind_proxy, host, "),
         ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, public_url, hosts, http, "),
         ('http = "x"', "http: 'x' doesn't fit"),
@@ -66,6 +73,11 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert len(lines) == 4
     assert any(line.startswith("environment: VARDRUM_METRICS__LISTEN: 'x'") for line in lines)
     assert any(line.startswith("environment: VARDRUM_TYPO: there is no such setting") for line in lines)
+
+
+def test_there_is_a_shard_for_each_core_unless_said_otherwise() -> None:
+    assert settings.load(environment={}).media_settings().shards == len(os.sched_getaffinity(0))
+    assert settings.load(environment={"VARDRUM_MEDIA__SHARDS": "3"}).media_settings().shards == 3
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

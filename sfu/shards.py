@@ -1,0 +1,129 @@
+"""The shards of this machine: one engine and one UDP port each, rooms spread over them by load."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from .engine import Engine, EngineError, Event
+from .types import MediaSettings
+
+# CPU is measured over the last seconds: a burst of key frames is no load, a minute of it would be noticed too late.
+WINDOW = 3.0
+# A shard this busy takes nobody new; it does again below the second figure, so that nobody comes in just as it swings.
+OVERLOADED, RELIEVED = 0.85, 0.70
+# What a room that was given out so recently will cost isn't measured yet: about a three-party visit, in shares of a
+# core.
+SETTLING, EXPECTED = 5.0, 0.01
+
+
+@dataclass
+class Load:
+    """How much of a core one shard's thread uses.
+
+    Attributes:
+        busy: share over the last seconds, 0 to 1.
+        overloaded: whether the shard takes nobody new.
+    """
+
+    busy: float = 0.0
+    overloaded: bool = False
+    _used: deque[tuple[float, int]] = field(default_factory=deque)
+    _expected: deque[float] = field(default_factory=deque)
+
+    def measure(self, now: float, cpu_ns: int) -> None:
+        """Takes the CPU time that the thread has used so far; `now` in seconds."""
+        self._used.append((now, cpu_ns))
+        while len(self._used) > 2 and self._used[1][0] <= now - WINDOW:
+            self._used.popleft()
+        began, before = self._used[0]
+        # A share of less than a second says more about the moment than about the load.
+        if now - began >= 1.0:
+            self.busy = min(1.0, (cpu_ns - before) / 1e9 / (now - began))
+        self.overloaded = self.busy > (RELIEVED if self.overloaded else OVERLOADED)
+        while self._expected and self._expected[0] <= now - SETTLING:
+            self._expected.popleft()
+
+    def expect(self, now: float) -> None:
+        """A room was given to the shard."""
+        self._expected.append(now)
+
+    @property
+    def soon(self) -> float:
+        """Measured and expected share of a core."""
+        return self.busy + EXPECTED * len(self._expected)
+
+
+@dataclass
+class Shard:
+    """One engine.
+
+    Attributes:
+        number: from 0; the port is the first one's and so many more.
+        peers: how many live on it.
+    """
+
+    number: int
+    engine: Engine
+    peers: int = 0
+    load: Load = field(default_factory=Load)
+
+
+class Shards:
+    """All shards of a node, first port first."""
+
+    def __init__(self, settings: MediaSettings, on_event: Callable[[Event], None]) -> None:
+        """Starts `settings.shards` of them.
+
+        Raises:
+            EngineError: an address can't be bound; none is left running.
+        """
+        self._all: list[Shard] = []
+        try:
+            for number in range(settings.shards):
+                port = settings.port + number if settings.port else 0
+                if port > 65535:
+                    raise EngineError(f"media.port {settings.port}: there are no {settings.shards} ports from there on")
+                self._all.append(Shard(number, Engine(settings.ip, port, on_event)))
+        except EngineError:
+            self.stop()
+            raise
+
+    def __iter__(self) -> Iterator[Shard]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, number: int) -> Shard:
+        return self._all[number]
+
+    def stop(self) -> None:
+        """Ends all threads; may be called twice."""
+        for shard in self._all:
+            shard.engine.stop()
+
+    def measure(self, now: float) -> None:
+        """To be called a few times a second."""
+        for shard in self._all:
+            shard.load.measure(now, shard.engine.cpu_ns())
+
+    def least_busy(self) -> Shard:
+        """Where a new room should live: of those not overloaded, if any, the least loaded, then the emptiest.
+
+        Loads within a twentieth of a core count as the same: what differs by less is the moment.
+        """
+
+        def rank(shard: Shard) -> tuple[bool, int, int, int]:
+            return shard.load.overloaded, int(shard.load.soon * 20), shard.peers, shard.number
+
+        return min(self._all, key=rank)
+
+    def counters(self) -> dict[str, int]:
+        """The engines' counters, added up."""
+        total: Counter[str] = Counter()
+        for shard in self._all:
+            for name, value in shard.engine.counters().items():
+                total[name] += value
+        return dict(total)
