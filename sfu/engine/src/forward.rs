@@ -64,7 +64,7 @@ impl Peer {
     ) -> Result<(), Count> {
         let media = self.payload_type(packet.codec).ok_or(Count::DropResendUnavailable)?;
         let payload_type = self.payloads.rtx_of(media).ok_or(Count::DropResendUnavailable)?;
-        let round_trip = self.round_trip;
+        let round_trip = self.round_trip.get();
         let place = &mut self.slots[slot];
         let ssrc = place.rtx_ssrc.ok_or(Count::DropResendUnavailable)?;
         let rewritten = place

@@ -22,6 +22,8 @@ pub struct Arrived<'a> {
     pub layer: usize,
     pub life: u32,
     pub packet: Packet<'a>,
+    /// What sound came with, where it came as RED.
+    pub red: Option<red::Blocks<'a>>,
 }
 
 /// The name of the drop for a packet that could not be opened.
@@ -77,8 +79,11 @@ impl Peer {
         if codec.is_audio() != (stream.track == MICROPHONE) {
             return Err(Count::DropUnknownSource);
         }
+        let mut blocks = None;
         if codec == Codec::RED {
-            payload = red::primary(payload).map_err(|_| Count::DropRedMalformed)?;
+            let read = red::parse(payload).map_err(|_| Count::DropRedMalformed)?;
+            payload = read.primary().data;
+            blocks = Some(read);
             codec = Codec::OPUS;
         }
         let level = self
@@ -87,7 +92,9 @@ impl Peer {
         if payload.len() > MAX_PAYLOAD {
             return Err(Count::DropTooLarge);
         }
-        self.take(now, stream, header, number, codec, payload, level)
+        let mut arrived = self.take(now, stream, header, number, codec, payload, level)?;
+        arrived.red = blocks;
+        Ok(arrived)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -123,8 +130,9 @@ impl Peer {
             starts_key_frame,
             capture: layer.clock.capture(header.timestamp, now),
         };
-        if !layer.take(&packet, stream.rtx, now) {
-            return Err(Count::DropDuplicate);
+        let taken = layer.take(&packet, stream.rtx, now).ok_or(Count::DropDuplicate)?;
+        if let Some(sample) = taken.round_trip {
+            self.round_trip.on_repair(sample);
         }
         layer.alive = true;
         if let Some(size) = key_frame_size(codec, payload).filter(|_| starts_key_frame) {
@@ -142,6 +150,7 @@ impl Peer {
             layer: stream.layer,
             life,
             packet,
+            red: None,
         })
     }
 

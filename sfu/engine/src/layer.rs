@@ -4,6 +4,7 @@ use crate::clock::{Micros, SourceClock};
 use crate::nack::Gaps;
 use crate::packet::{Codec, Packet};
 use crate::reception::Reception;
+use crate::replay::Window;
 use crate::rtp::Unwrapper;
 use crate::store::Store;
 
@@ -13,10 +14,17 @@ pub const SILENCE: Micros = 1_000_000;
 const REORDER_WAIT: Micros = 5_000;
 /// Later than this a repair is of no use: the viewer has asked for a key frame, or the sound has been concealed.
 const PICTURE_AGE: Micros = 1_000_000;
-const SOUND_AGE: Micros = 300_000;
+/// With a round trip of 250 ms what was NACKed came too late (DESIGN, "Sound is repaired at each hop").
+const SOUND_AGE: Micros = 260_000;
 
 /// Python hears of a layer no more often.
 const BETWEEN_NEWS: Micros = 100_000;
+
+/// What a packet told that was taken.
+pub struct Taken {
+    /// From a request for it to its repair.
+    pub round_trip: Option<Micros>,
+}
 
 pub struct Layer {
     pub ssrc: Option<u32>,
@@ -29,6 +37,10 @@ pub struct Layer {
     pub reception: Reception,
     pub clock: SourceClock,
     pub store: Store,
+    /// Sound that has come, first-hand, repeated or out of RED.
+    heard: Window,
+    /// Packets that came by RTX, by RED, or late because they were asked for.
+    pub repaired: u64,
     pub alive: bool,
     pub last_packet: Micros,
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
@@ -52,6 +64,8 @@ impl Layer {
             reception: Reception::new(codec.clock_rate()),
             clock: SourceClock::new(codec.clock_rate()),
             store: Store::default(),
+            heard: Window::default(),
+            repaired: 0,
             alive: false,
             last_packet: 0,
             size: (0, 0),
@@ -84,18 +98,38 @@ impl Layer {
         Some(present)
     }
 
-    /// Counts a packet in; `false` for one that came before (a repair and the original).
-    pub fn take(&mut self, packet: &Packet<'_>, repaired: bool, now: Micros) -> bool {
-        // Sound can't come twice: it is repaired under its own index, which SRTP takes once.
-        if !packet.codec.is_audio() && !self.store.put(packet) {
-            return false;
-        }
+    /// Counts a packet in; `None` for one that came before (a repair and the original). `repaired`: it came by RTX.
+    pub fn take(&mut self, packet: &Packet<'_>, repaired: bool, now: Micros) -> Option<Taken> {
+        let fresh = if packet.codec.is_audio() {
+            self.heard.take(packet.sequence)
+        } else {
+            self.store.put(packet)
+        };
+        // What comes after its repair was not lost.
         if !repaired {
             self.reception.on_packet(packet.sequence, packet.timestamp, now);
         }
-        self.gaps.on_packet(packet.sequence, now);
+        if !fresh {
+            return None;
+        }
+        let asked = self.gaps.on_packet(packet.sequence, now);
+        self.repaired += u64::from(repaired || asked.is_some());
         self.last_packet = now;
         self.bytes += packet.payload.len() as u64;
+        // A repair says how far away its sender is, if it is known which request it answers.
+        let round_trip = asked
+            .filter(|asked| repaired && asked.tries == 1)
+            .map(|asked| asked.after);
+        Some(Taken { round_trip })
+    }
+
+    /// Counts in sound that came out of RED; `false` if it has come before, or is older than all that has.
+    pub fn recover(&mut self, sequence: u64, now: Micros) -> bool {
+        if self.reception.first().map_or(true, |first| sequence < first) || !self.heard.take(sequence) {
+            return false;
+        }
+        self.gaps.on_packet(sequence, now);
+        self.repaired += 1;
         true
     }
 }

@@ -12,13 +12,23 @@ const LONGEST_GAP: u64 = 1000;
 /// What came after so many requests never will.
 const MOST_TRIES: u32 = 10;
 
-/// Time between two requests where the round trip is shorter, or not known.
-const SHORTEST_RTT: Micros = 40_000;
+/// Time between two requests where the round trip is shorter, or not known: senders pace what they repeat.
+const SHORTEST_RETRY: Micros = 40_000;
+
+/// How a packet came that had been asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Requests for it.
+    pub tries: u32,
+    /// Since the last of them.
+    pub after: Micros,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     seq: u64,
     since: Micros,
+    asked: Micros,
     next_try: Micros,
     tries: u32,
 }
@@ -45,22 +55,28 @@ impl Gaps {
         }
     }
 
-    /// Takes note of a packet that came, first-hand or repeated.
-    pub fn on_packet(&mut self, seq: u64, now: Micros) {
+    /// Takes note of a packet that came, first-hand or repeated. Returns how, if it had been asked for.
+    pub fn on_packet(&mut self, seq: u64, now: Micros) -> Option<Asked> {
         let newest = match self.newest {
             Some(newest) => newest,
-            None => return self.newest = Some(seq),
+            None => {
+                self.newest = Some(seq);
+                return None;
+            }
         };
         if seq <= newest {
-            if let Ok(at) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) {
-                self.missing.remove(at);
-            }
-            return;
+            let found = self.missing.binary_search_by_key(&seq, |missing| missing.seq).ok();
+            let missing = found.and_then(|at| self.missing.remove(at))?;
+            return Some(Asked {
+                tries: missing.tries,
+                after: now.saturating_sub(missing.asked),
+            })
+            .filter(|asked| asked.tries > 0);
         }
         self.newest = Some(seq);
         if seq - newest > LONGEST_GAP {
             self.missing.clear();
-            return;
+            return None;
         }
         let next_try = now + self.reorder_wait;
         for seq in (newest + 1).max(seq.saturating_sub(MOST as u64))..seq {
@@ -70,21 +86,24 @@ impl Gaps {
             self.missing.push_back(Missing {
                 seq,
                 since: now,
+                asked: now,
                 next_try,
                 tries: 0,
             });
             self.next_try = self.next_try.min(next_try);
         }
+        None
     }
 
     /// Appends what is to be asked for now, sorted, as `rtcp::nack` takes it. `rtt`: the round trip to the sender, 0 if
-    /// not known.
+    /// not known. What could not come in time is given up.
     pub fn due(&mut self, now: Micros, rtt: Micros, out: &mut Vec<u16>) {
         if now < self.next_try {
             return;
         }
-        let again = now + rtt.max(SHORTEST_RTT) * 3 / 2;
-        let max_age = self.max_age;
+        let again = now + (rtt + rtt / 4).max(SHORTEST_RETRY);
+        // What is asked for now is here a round trip from now at best.
+        let max_age = self.max_age.saturating_sub(rtt);
         let mut next_try = Micros::MAX;
         self.missing.retain_mut(|missing| {
             if missing.next_try <= now {
@@ -92,6 +111,7 @@ impl Gaps {
                     return false;
                 }
                 missing.tries += 1;
+                missing.asked = now;
                 missing.next_try = again;
                 out.push(missing.seq as u16);
             }
@@ -132,17 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_asked_for_after_the_reorder_wait_and_again_after_one_and_a_half_round_trips() {
+    fn what_is_missing_is_asked_for_after_the_reorder_wait_and_again_after_a_round_trip_and_a_quarter() {
         let mut gaps = Gaps::new(WAIT, AGE);
         gaps.on_packet(0x1_0000 + 65_533, 0);
         gaps.on_packet(0x2_0002, 5 * MS);
         assert_eq!(gaps.next_deadline(), Some(15 * MS));
         assert!(due(&mut gaps, 14 * MS, 100 * MS).is_empty());
         assert_eq!(due(&mut gaps, 15 * MS, 100 * MS), [65_534, 65_535, 0, 1]);
-        assert_eq!(gaps.next_deadline(), Some(165 * MS));
-        assert!(due(&mut gaps, 164 * MS, 100 * MS).is_empty());
-        assert_eq!(due(&mut gaps, 165 * MS, 0), [65_534, 65_535, 0, 1]);
-        assert_eq!(gaps.next_deadline(), Some(225 * MS)); // an unknown round trip counts as 40 ms
+        assert_eq!(gaps.next_deadline(), Some(140 * MS));
+        assert!(due(&mut gaps, 139 * MS, 100 * MS).is_empty());
+        assert_eq!(due(&mut gaps, 140 * MS, 0), [65_534, 65_535, 0, 1]);
+        assert_eq!(gaps.next_deadline(), Some(180 * MS)); // an unknown round trip counts as 32 ms
     }
 
     #[test]
@@ -180,6 +200,33 @@ mod tests {
         gaps.on_packet(3, 0);
         assert!(due(&mut gaps, AGE + 1, 0).is_empty());
         assert_eq!(gaps.missing(), 0);
+    }
+
+    #[test]
+    fn what_could_not_come_in_time_is_not_asked_for() {
+        for (rtt, asked) in [(150 * MS, 1), (350 * MS, 0)] {
+            let mut gaps = Gaps::new(WAIT, 300 * MS);
+            gaps.on_packet(1, 0);
+            gaps.on_packet(3, 0);
+            assert_eq!(due(&mut gaps, 10 * MS, rtt).len(), asked, "{rtt} us away");
+            assert!(due(&mut gaps, 10 * MS + rtt * 5 / 4, rtt).is_empty());
+            assert_eq!(gaps.missing(), 0);
+        }
+    }
+
+    #[test]
+    fn a_packet_that_was_asked_for_says_so_when_it_comes() {
+        let mut gaps = Gaps::new(WAIT, AGE);
+        assert_eq!(gaps.on_packet(1, 0), None);
+        assert_eq!(gaps.on_packet(4, 0), None);
+        assert_eq!(gaps.on_packet(2, 5 * MS), None, "late by itself");
+        assert_eq!(due(&mut gaps, WAIT, 0), [3]);
+        let asked = Asked {
+            tries: 1,
+            after: 25 * MS,
+        };
+        assert_eq!(gaps.on_packet(3, WAIT + 25 * MS), Some(asked));
+        assert_eq!(gaps.on_packet(3, 41 * MS), None, "known by then");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::outbox::Outbox;
 use crate::packet::{Codec, PayloadTable};
 use crate::resend::Resends;
 use crate::rng::Rng;
+use crate::round_trip::RoundTrip;
 use crate::slot::Slot;
 use crate::srtp;
 use crate::track::Track;
@@ -20,8 +21,6 @@ use crate::twcc::Arrivals;
 const MAX_STREAMS: usize = 32;
 /// Handshake datagrams of one peer a second: a ClientHello has two, a lost flight repeats.
 const DTLS_PER_SECOND: u32 = 50;
-/// Until a report tells, what a phone's round trip may be.
-const UNKNOWN_ROUND_TRIP: Micros = 100_000;
 /// "connected" in the contract: something authentic came within.
 pub const CONNECTED: Micros = 5_000_000;
 
@@ -62,7 +61,7 @@ pub struct Peer {
     pub reports_at: Micros,
     /// transport-cc number of the next packet out: one counter over slots, RTX and padding.
     pub transport_sequence: u16,
-    pub round_trip: Micros,
+    pub round_trip: RoundTrip,
     pub last_received: Micros,
     pub connected: bool,
     /// Something was heard from where media goes, within `CONSENT`.
@@ -140,7 +139,7 @@ impl Peer {
             feedback_at: now,
             reports_at: now,
             transport_sequence: 1,
-            round_trip: UNKNOWN_ROUND_TRIP,
+            round_trip: RoundTrip::default(),
             last_received: now,
             connected: false,
             consent: true,

@@ -54,6 +54,11 @@ impl Reception {
         self.last_sr = Some((compact_ntp, now));
     }
 
+    /// The extended sequence number of the first packet.
+    pub fn first(&self) -> Option<u64> {
+        self.range.map(|(first, _)| first)
+    }
+
     /// Packets that should have come since the start.
     pub fn expected(&self) -> u64 {
         self.range.map_or(0, |(first, highest)| highest - first + 1)

@@ -12,7 +12,6 @@ const REPORT_INTERVAL: Micros = 400_000;
 const FEEDBACK_INTERVAL: Micros = 60_000;
 /// RFC 3550, section 6.4.1: five bits count the blocks.
 const MAX_BLOCKS: usize = 31;
-const MAX_ROUND_TRIP: Micros = 5_000_000;
 
 impl Peer {
     /// Sends what is due by `now`. `scratch` is reused from call to call.
@@ -76,7 +75,7 @@ impl Peer {
                 None => continue,
             };
             lost.clear();
-            layer.gaps.due(now, self.round_trip, &mut lost);
+            layer.gaps.due(now, self.round_trip.get(), &mut lost);
             if !lost.is_empty() {
                 counters.add(Count::NackOut, lost.len() as u64);
                 rtcp::nack(out, self.rtcp_ssrc, ssrc, &lost);
@@ -125,8 +124,7 @@ impl Peer {
         if let Some(slot) = self.slot_of(block.ssrc) {
             self.slots[slot].known_to_receiver = true;
             if let Some(compact) = block.round_trip(rtcp::compact(clock.ntp(now))) {
-                let sample = ((u64::from(compact) * 1_000_000) >> 16).min(MAX_ROUND_TRIP);
-                self.round_trip = (self.round_trip * 7 + sample) / 8;
+                self.round_trip.on_report((u64::from(compact) * 1_000_000) >> 16);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::demux::{protocol, Protocol};
 use crate::event::{Event, Events};
 use crate::layer::SILENCE;
 use crate::outbox::Outbox;
-use crate::packet::Feed;
+use crate::packet::{Feed, Packet};
 use crate::peer::{Peer, CONNECTED};
 use crate::rng::Rng;
 use crate::rtp;
@@ -138,7 +138,7 @@ impl Shard {
                         layer.reception.lost() as f64,
                         layer.bytes as f64,
                         if track.muted { 0.0 } else { track.loudness },
-                        peer.round_trip as f64,
+                        peer.round_trip.get() as f64,
                     ]);
                 }
             }
@@ -414,6 +414,33 @@ impl Shard {
             track: arrived.track as u8,
             layer: arrived.layer as u8,
         };
+        let source = (feed, arrived.life);
+        if arrived.red.is_some() {
+            let recovered = peer.recover(now, &arrived);
+            for packet in recovered.iter().rev().flatten() {
+                self.counters.one(Count::RedRecovered);
+                self.fan_out(now, &peer.tracks[arrived.track].listeners, source, packet, true);
+            }
+        }
+        self.fan_out(
+            now,
+            &peer.tracks[arrived.track].listeners,
+            source,
+            &arrived.packet,
+            false,
+        );
+        Ok(())
+    }
+
+    /// Sends one packet to all who listen. `late`: it is an earlier one than was sent last, which begins nothing.
+    fn fan_out(
+        &mut self,
+        now: Micros,
+        listeners: &[(usize, usize)],
+        source: (Feed, u32),
+        packet: &Packet<'_>,
+        late: bool,
+    ) {
         let Self {
             peers,
             outbox,
@@ -421,14 +448,17 @@ impl Shard {
             clock,
             ..
         } = self;
-        for &(viewer, slot) in &track.listeners {
+        for &(viewer, slot) in listeners {
             if let Some(viewer) = &mut peers[viewer] {
                 let waited = viewer.slots[slot].waits_for_key_frame();
-                let source = (feed, arrived.life);
-                let sent = if arrived.packet.codec.is_audio() {
-                    viewer.forward_sound(now, clock, slot, source, &arrived.packet, outbox)
+                if waited && late {
+                    counters.one(Count::DropBeforeSwitch);
+                    continue;
+                }
+                let sent = if packet.codec.is_audio() {
+                    viewer.forward_sound(now, clock, slot, source, packet, outbox)
                 } else {
-                    viewer.forward(now, clock, slot, source, &arrived.packet, outbox)
+                    viewer.forward(now, clock, slot, source, packet, outbox)
                 };
                 counters.one(sent.err().unwrap_or(Count::RtpOut));
                 if waited && !viewer.slots[slot].waits_for_key_frame() {
@@ -436,7 +466,6 @@ impl Shard {
                 }
             }
         }
-        Ok(())
     }
 
     /// Whose packet this is: by its address (then `true` beside it), else, where a NAT has rebound, by its SSRC; the

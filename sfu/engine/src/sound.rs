@@ -59,7 +59,7 @@ impl Shard {
         sequence: u16,
     ) -> Result<(), Count> {
         let to = peer.path().ok_or(Count::DropNotConnected)?.0;
-        let round_trip = peer.round_trip;
+        let round_trip = peer.round_trip.get();
         let resends = &mut peer.resends[slot];
         let (index, _) = resends.sealed(sequence, now).ok_or(Count::DropResendUnavailable)?;
         if !resends.allow(index, now, round_trip) {

@@ -12,6 +12,7 @@ use vardrum_engine::srtp::{Profile, Receiver, Sender};
 use vardrum_engine::{rtcp, stun, Micros};
 
 pub const OPUS: u8 = 111;
+pub const RED: u8 = 63;
 pub const VP8: u8 = 96;
 pub const RTX: u8 = 97;
 pub const MID: u8 = 4;
@@ -96,6 +97,11 @@ impl Client {
                     Payload {
                         payload_type: OPUS,
                         codec: Codec::OPUS.0,
+                        apt: None,
+                    },
+                    Payload {
+                        payload_type: RED,
+                        codec: Codec::RED.0,
                         apt: None,
                     },
                     Payload {
