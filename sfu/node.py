@@ -23,7 +23,7 @@ from .room import Room
 from .sdp import read_offer, read_restart
 from .sdp_answer import write_answer
 from .send import welcome_send
-from .shards import Shards
+from .shards import Shard, Shards
 from .types import (
     Device,
     Listener,
@@ -67,6 +67,7 @@ class Node:
         self._certificate: Certificate | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._handshake_drops: Counter[str] = Counter()  # of peers that are gone
+        self._refused = 0
 
     async def start(self) -> None:
         """Binds the media ports.
@@ -115,6 +116,7 @@ class Node:
                 return
             place = self._places[room] = Place(Room(max_participants))
         place.room.set_people(persons, place.peers)
+        place.known &= place.room.people.keys()
         self._route(room, place)
 
     def welcome(self, room: str, participant: str, device: Device, max_participants: int) -> Welcome:
@@ -133,23 +135,35 @@ class Node:
         """The answer to a participant's offer; a new peer replaces the former one.
 
         Raises:
-            OfferRefused: the offer breaks the contract, or its sender may have no media now; nothing has changed.
+            OfferRefused: the offer breaks the contract, its sender may have no media now, or nobody new may have
+                because the visits that run need what there is (`overloaded`: try again); nothing has changed.
         """
         place = self._places.get(room)
         if place is None or participant not in place.room.people:
             raise OfferRefused("not-admitted", "an offer is taken once one is admitted or being identified")
         if offer.restart:
             return self._restart(place, participant, offer)
-        return self._join(room, place, participant, read_offer(offer.sdp))
+        peer_offer = read_offer(offer.sdp)
+        return self._join(room, place, participant, peer_offer, self._shard_for(place, participant))
 
-    def _join(self, room: str, place: Place, participant: str, offer: PeerOffer) -> str:
+    def _shard_for(self, place: Place, participant: str) -> Shard:
+        shard = place.shard if place.peers else None
+        if shard is None:
+            shard = self._running.least_busy()
+        if shard.full and participant not in place.known | place.peers.keys():
+            self._refused += 1
+            raise OfferRefused("overloaded", "there is no room for more people just now; offer again in some seconds")
+        if not place.peers:
+            shard.load.expect(self._now())
+        return shard
+
+    def _join(self, room: str, place: Place, participant: str, offer: PeerOffer, shard: Shard) -> str:
         audio, video = new_slots(offer, place.room.max_participants - 1)
         self._remove(place, participant)
-        if place.shard is None:
-            place.shard = self._running.least_busy()
-            place.shard.load.expect(self._now())
+        place.shard = shard
+        place.known.add(participant)
         self._last_number += 1
-        peer = Peer(room, participant, self._last_number, place.shard, offer, audio, video, self._now())
+        peer = Peer(room, participant, self._last_number, shard, offer, audio, video, self._now())
         local = new_credentials()
         peer.engine.add_peer(peer.number, local, offer, peer.slots)
         peer.shard.peers += 1
@@ -273,7 +287,8 @@ class Node:
             "peers": len(self._by_number),
             "rooms": len(self._places),
             "shards": len(shards),
-            "shards_overloaded": sum(shard.load.overloaded for shard in shards),
+            "joins_refused": self._refused,
+            "shard_overloaded": {str(shard.number): float(shard.load.overloaded) for shard in shards},
             "shard_busy_ratio": {str(shard.number): shard.load.busy for shard in shards},
             "shard_peers": {str(shard.number): shard.peers for shard in shards},
             "cpu_seconds": sum(shard.engine.cpu_ns() for shard in shards) / 1e9,

@@ -20,12 +20,14 @@ class Place:
 
     Attributes:
         shard: where all its peers live; chosen for the first.
+        known: who has had a peer and may still have media; they come back however busy the shard is.
         muted: sources that are muted, by participant, also of those without a peer.
         told: the slots that the listener last heard of, by participant.
     """
 
     room: Room
     shard: Shard | None = None
+    known: set[str] = field(default_factory=set)
     peers: dict[str, Peer] = field(default_factory=dict)
     muted: dict[str, set[Source]] = field(default_factory=dict)
     told: dict[str, list[SlotView]] = field(default_factory=dict)

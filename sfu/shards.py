@@ -13,35 +13,50 @@ from .types import MediaSettings
 WINDOW = 3.0
 # A shard this busy takes nobody new; it does again below the second figure, so that nobody comes in just as it swings.
 OVERLOADED, RELIEVED = 0.85, 0.70
+# Nor one whose socket overflows, however busy its thread could be: somebody else has the core. Share of what comes.
+OVERFLOWING = 0.001
+# As many peers as the engine takes (`shard.rs`).
+MAX_PEERS = 4096
 # What a room that was given out so recently will cost isn't measured yet: about a three-party visit, in shares of a
 # core.
 SETTLING, EXPECTED = 5.0, 0.01
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What a shard has used and lost since its start: nanoseconds of CPU, packets taken, packets the socket dropped."""
+
+    cpu_ns: int
+    packets: int = 0
+    dropped: int = 0
+
+
 @dataclass
 class Load:
-    """How much of a core one shard's thread uses.
+    """How much a shard's thread has to do.
 
     Attributes:
-        busy: share over the last seconds, 0 to 1.
+        busy: the share of a core that it used over the last seconds, 0 to 1.
         overloaded: whether the shard takes nobody new.
     """
 
     busy: float = 0.0
     overloaded: bool = False
-    _used: deque[tuple[float, int]] = field(default_factory=deque)
+    _samples: deque[tuple[float, Sample]] = field(default_factory=deque)
     _expected: deque[float] = field(default_factory=deque)
 
-    def measure(self, now: float, cpu_ns: int) -> None:
-        """Takes the CPU time that the thread has used so far; `now` in seconds."""
-        self._used.append((now, cpu_ns))
-        while len(self._used) > 2 and self._used[1][0] <= now - WINDOW:
-            self._used.popleft()
-        began, before = self._used[0]
+    def measure(self, now: float, sample: Sample) -> None:
+        """Takes a sample; `now` in seconds. To be called a few times a second."""
+        self._samples.append((now, sample))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW:
+            self._samples.popleft()
+        began, before = self._samples[0]
         # A share of less than a second says more about the moment than about the load.
         if now - began >= 1.0:
-            self.busy = min(1.0, (cpu_ns - before) / 1e9 / (now - began))
-        self.overloaded = self.busy > (RELIEVED if self.overloaded else OVERLOADED)
+            self.busy = min(1.0, (sample.cpu_ns - before.cpu_ns) / 1e9 / (now - began))
+        dropped, packets = sample.dropped - before.dropped, sample.packets - before.packets
+        limit = RELIEVED if self.overloaded else OVERLOADED
+        self.overloaded = self.busy > limit or dropped > OVERFLOWING * (packets + dropped)
         while self._expected and self._expected[0] <= now - SETTLING:
             self._expected.popleft()
 
@@ -68,6 +83,16 @@ class Shard:
     engine: Engine
     peers: int = 0
     load: Load = field(default_factory=Load)
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes nobody new."""
+        return self.load.overloaded or self.peers >= MAX_PEERS
+
+    def measure(self, now: float) -> None:
+        """To be called a few times a second."""
+        counters = self.engine.counters()
+        self.load.measure(now, Sample(self.engine.cpu_ns(), counters["packets_in"], counters["drop_socket_receive"]))
 
 
 class Shards:
@@ -107,16 +132,16 @@ class Shards:
     def measure(self, now: float) -> None:
         """To be called a few times a second."""
         for shard in self._all:
-            shard.load.measure(now, shard.engine.cpu_ns())
+            shard.measure(now)
 
     def least_busy(self) -> Shard:
-        """Where a new room should live: of those not overloaded, if any, the least loaded, then the emptiest.
+        """Where a new room should live: of those that aren't full, if any, the least loaded, then the emptiest.
 
         Loads within a twentieth of a core count as the same: what differs by less is the moment.
         """
 
         def rank(shard: Shard) -> tuple[bool, int, int, int]:
-            return shard.load.overloaded, int(shard.load.soon * 20), shard.peers, shard.number
+            return shard.full, int(shard.load.soon * 20), shard.peers, shard.number
 
         return min(self._all, key=rank)
 

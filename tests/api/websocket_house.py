@@ -200,8 +200,9 @@ class Page:
 class House:
     """Everything but HTTP's own resources."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shards: int = 1) -> None:
         self._stack = AsyncExitStack()
+        self._media = MediaSettings(port=0, shards=shards)
         self.store = Store(folder / "house.sqlite")
         self.visits = Visits(self.store, Policy(public_url=ORIGIN))
 
@@ -212,7 +213,7 @@ class House:
             if await transaction.db.get(Tenant, "demo") is None:
                 transaction.db.add(Tenant(id="demo", name="Demo", created_at=datetime.now(UTC)))
         self.live = Live(self.visits)
-        self.node = await self._stack.enter_async_context(WatchedNode(MediaSettings(port=0), self.live))
+        self.node = await self._stack.enter_async_context(WatchedNode(self._media, self.live))
         self.live.node = self.node
         await self.live.start()
         self._stack.push_async_callback(self.live.stop)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from vardrum.sfu.engine import EngineError
-from vardrum.sfu.shards import Load, Shards
+from vardrum.sfu.shards import Load, Sample, Shards
 from vardrum.sfu.types import MediaSettings
 
 
 def used(load: Load, share: float, *, start: float, seconds: float, cpu: float = 0.0) -> float:
     """Measures each 100 ms that the thread used `share` of a core; returns its CPU seconds afterwards."""
     for step in range(1, round(seconds * 10) + 1):
-        load.measure(start + step / 10, round((cpu + share * step / 10) * 1e9))
+        load.measure(start + step / 10, Sample(round((cpu + share * step / 10) * 1e9)))
     return cpu + share * seconds
 
 
@@ -43,12 +43,24 @@ def test_overload_ends_later_than_it_begins() -> None:
     assert not load.overloaded
 
 
+def test_a_socket_that_overflows_is_overload_too() -> None:
+    load = Load()
+    load.measure(0.0, Sample(0))
+    load.measure(1.0, Sample(0, 100_000, 100))
+    assert not load.overloaded
+    load.measure(2.0, Sample(0, 200_000, 1_000))
+    assert load.overloaded
+    load.measure(3.0, Sample(0, 300_000, 1_000))
+    load.measure(6.0, Sample(0, 400_000, 1_000))
+    assert not load.overloaded
+
+
 def test_rooms_that_were_just_given_out_count_until_they_are_measured() -> None:
     load = Load()
     for _ in range(10):
         load.expect(0.0)
     assert load.soon == pytest.approx(0.1)
-    load.measure(5.0, 0)
+    load.measure(5.0, Sample(0))
     assert load.soon == 0.0
 
 

@@ -63,6 +63,7 @@ counts! {
     DropResendUnavailable = "drop_resend_unavailable",
     DropResendSuppressed = "drop_resend_suppressed",
     DropOutboxFull = "drop_outbox_full",
+    DropSocketReceive = "drop_socket_receive",
     DropSocketSend = "drop_socket_send",
     DropEventQueueFull = "drop_event_queue_full",
     DropSeal = "drop_seal",

@@ -147,6 +147,7 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
     let mut shard = Shard::new(seed, clock.ntp_at_start);
     let (mut tick_at, mut figures_at): (Micros, Micros) = (0, 0);
     let mut table = Vec::new();
+    let mut overflowed = 0;
     while !shared.stop.load(Ordering::Acquire) {
         poller.wait(tick_at.saturating_sub(clock.now()).min(TICK));
         let (mut readable, mut commanded) = (false, false);
@@ -184,6 +185,9 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
         tell(&mut shard, shared);
         if now >= figures_at {
             figures_at = now + FIGURES;
+            let lost = socket.overflowed();
+            let more = lost.wrapping_sub(std::mem::replace(&mut overflowed, lost));
+            shard.counters.add(Count::DropSocketReceive, more.into());
             shard.table(&mut table);
             let mut figures = lock(&shared.figures);
             figures.0.clear();

@@ -49,6 +49,11 @@ export class Recovery {
     this.#offeredAt = performance.now();
   }
 
+  /** The next offer comes so many milliseconds from now at the earliest. */
+  patience(milliseconds) {
+    this.#offeredAt = performance.now() + milliseconds - BETWEEN_OFFERS;
+  }
+
   #event() {
     if (!this.#timer) return;
     this.#askedAt = performance.now();

@@ -220,6 +220,7 @@ export class Room {
     const { visit } = this;
     const wanted = [];
     if (!visit.online || visit.silent) wanted.push("lost");
+    else if (visit.full) wanted.push("full");
     if (this.#slots.blocked) wanted.push("blocked");
     if (visit.state === "identifying") wanted.push("identifying");
     // Only the host who looks at the document has that person in a slot.
@@ -241,6 +242,7 @@ export class Room {
       return el("div", { class: `banner ${name}`, "data-banner": name, testid: `banner-${name}` }, icon(symbol), el("p", { t: text }), more);
     };
     if (name === "lost") return make("network", "banner.lost");
+    if (name === "full") return make("info", "banner.full");
     if (name.startsWith("identifying")) return make("id", `banner.${name}`);
     if (name === "blocked") {
       return make("sound", "banner.blocked", button("banner.unblock", {

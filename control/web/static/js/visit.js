@@ -14,6 +14,8 @@ import { Socket } from "./socket.js";
 
 const STATES = ["waiting", "identifying", "held", "admitted", "denied", "removed", "ended"];
 const WITH_MEDIA = ["identifying", "admitted"];
+// The server measures its load over seconds; asking more often only adds to it.
+const RETRY_FULL = 5000;
 const GONE = ["denied", "removed", "ended", "left", "elsewhere", "replaced", "refused"];
 
 /**
@@ -31,6 +33,7 @@ export class Visit extends EventTarget {
   locked = false;
   online = false;
   silent = false; // the network brings nothing just now
+  full = false; // the server has no room for one more just now
   muted = { microphone: false, camera: false };
   mutedBy = null; // the host who turned one's microphone off
   sharing = null; // the screen's track
@@ -298,6 +301,7 @@ export class Visit extends EventTarget {
     const call = this.#call;
     const offer = this.offers.find((one) => one.id === id);
     if (offer) offer.answered = performance.now();
+    this.full = false;
     try {
       if (await call?.accept(id, sdp)) this.#say("network");
     } catch {
@@ -312,6 +316,9 @@ export class Visit extends EventTarget {
       // No peer to restart, or a refused offer: the next try is a new connection, a second later at the earliest.
       this.#call.forget(offer.id);
       this.#call.close();
+      this.full = code === "overloaded";
+      if (this.full) this.#recovery.patience(RETRY_FULL * (0.75 + Math.random() / 2)); // not everyone at once
+      this.#say("network");
       return;
     }
     if (code === "screen-taken") this.unshare();

@@ -6,6 +6,7 @@ use std::os::raw::{c_int, c_uint, c_void};
 pub const SOL_SOCKET: c_int = 1;
 pub const SO_SNDBUF: c_int = 7;
 pub const SO_RCVBUF: c_int = 8;
+pub const SO_MEMINFO: c_int = 55;
 pub const MSG_DONTWAIT: c_int = 0x40;
 
 const AF_INET: u16 = 2;
@@ -38,6 +39,7 @@ extern "C" {
     pub fn recvmmsg(fd: c_int, messages: *mut Mmsghdr, n: c_uint, flags: c_int, timeout: *mut c_void) -> c_int;
     pub fn sendmmsg(fd: c_int, messages: *mut Mmsghdr, n: c_uint, flags: c_int) -> c_int;
     pub fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: u32) -> c_int;
+    pub fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut u32) -> c_int;
 }
 
 /// struct sockaddr_in6; a sockaddr_in is the same up to the address.

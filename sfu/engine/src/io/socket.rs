@@ -7,7 +7,8 @@ use std::os::raw::{c_int, c_uint, c_void};
 use std::os::unix::io::{AsRawFd, RawFd};
 
 use super::abi::{
-    recvmmsg, sendmmsg, setsockopt, Iovec, Mmsghdr, Msghdr, Name, MSG_DONTWAIT, SOL_SOCKET, SO_RCVBUF, SO_SNDBUF,
+    getsockopt, recvmmsg, sendmmsg, setsockopt, Iovec, Mmsghdr, Msghdr, Name, MSG_DONTWAIT, SOL_SOCKET, SO_MEMINFO,
+    SO_RCVBUF, SO_SNDBUF,
 };
 use crate::outbox::Outbox;
 
@@ -16,6 +17,9 @@ pub const BATCH: usize = 64;
 const DATAGRAM: usize = 2048;
 /// A second of a hundred 2 Mbit/s publishers; the kernel may grant less (net.core.rmem_max).
 const SOCKET_BUFFER: c_int = 8 << 20;
+/// Of SO_MEMINFO's numbers (linux/sock_diag.h): how many there are, and which counts drops.
+const MEMINFO: usize = 9;
+const DROPS: usize = 8;
 
 pub struct Socket {
     socket: UdpSocket,
@@ -61,6 +65,17 @@ impl Socket {
 
     pub fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// How many datagrams the kernel has thrown away because they came faster than `receive`; wraps. 0 where the
+    /// kernel doesn't say.
+    pub fn overflowed(&self) -> u32 {
+        let mut info = [0u32; MEMINFO];
+        let mut len = mem::size_of_val(&info) as u32;
+        let (value, len): (*mut u32, *mut u32) = (info.as_mut_ptr(), &mut len);
+        // SAFETY: `value` points to as many bytes as `len` says, and both live through the call.
+        unsafe { getsockopt(self.fd(), SOL_SOCKET, SO_MEMINFO, value.cast(), len) };
+        info[DROPS]
     }
 
     /// Receives what is there, at most a batch, and hands each datagram to `take`. Returns how many came.
@@ -190,5 +205,16 @@ mod tests {
             }
             assert_eq!(seen, (0..100).collect::<Vec<u8>>());
         }
+    }
+
+    #[test]
+    fn what_the_kernel_throws_away_is_known() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let to = socket.local_address().unwrap();
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(socket.overflowed(), 0);
+        // Over loopback a datagram has come when it is sent; the kernel counts each with all that it occupies.
+        let sent = (0..1 << 16).take_while(|_| from.send_to(&[0; 1200], to).is_ok() && socket.overflowed() == 0);
+        assert!(sent.count() < 1 << 16, "nothing was thrown away");
     }
 }

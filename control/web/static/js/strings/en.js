@@ -143,6 +143,7 @@ export default {
   "short.hand": "Hand",
 
   "banner.lost": "The network is gone just now. We connect again by ourselves.",
+  "banner.full": "Very many visits are going on just now. We let you in by ourselves as soon as there is room.",
   "banner.identifying": "Now it is checked who you are. Only you and the staff see each other. Hold up your ID when they ask for it.",
   "banner.identifying-host": "Only the two of you see each other. Ask the person to hold up their ID.",
   "banner.blocked": "The browser waits for you before it plays sound.",

@@ -143,6 +143,7 @@ export default {
   "short.hand": "Hand",
 
   "banner.lost": "Nätet är borta just nu. Vi ansluter igen av oss själva.",
+  "banner.full": "Det pågår väldigt många besök just nu. Vi släpper in dig av oss själva så snart det finns plats.",
   "banner.identifying": "Nu kontrolleras vem du är. Bara du och personalen ser varandra. Håll upp din legitimation när de ber om det.",
   "banner.identifying-host": "Ni ser bara varandra. Be personen hålla upp sin legitimation.",
   "banner.blocked": "Webbläsaren väntar på dig innan den spelar ljud.",
