@@ -195,9 +195,13 @@ class Engine:
         """Sends a handshake datagram to where ICE says."""
         self._command(struct.pack("<BIH", 4, peer, len(datagram)), datagram)
 
-    def show(self, viewer: int, slot: int, publisher: int, track: int, layer: int) -> None:
-        """Shows a layer of `publisher` in a slot from its next key frame on; nobody where `publisher` is 0."""
-        self._command(struct.pack("<BIBIBB", 5, viewer, slot, publisher, track, layer))
+    def show(self, viewer: int, slot: int, publisher: int, track: int, layer: int, temporal: int = 255) -> None:
+        """Shows a layer of `publisher` in a slot from its next key frame on; nobody where `publisher` is 0.
+
+        `temporal` is the highest temporal layer that goes out, 255 all: less from the next picture on, more from the
+        first on that can be decoded.
+        """
+        self._command(struct.pack("<BIBIBBB", 5, viewer, slot, publisher, track, layer, temporal))
 
     def mute(self, peer: int, track: int, muted: bool) -> None:
         """While muted nothing of the track is forwarded."""

@@ -93,6 +93,8 @@ pub enum Command {
         publisher: PeerId,
         track: u8,
         layer: u8,
+        /// Highest temporal layer that is forwarded; 255: all.
+        temporal: u8,
     },
     Mute {
         peer: PeerId,
@@ -232,6 +234,7 @@ impl Command {
                 publisher: r.u32()?,
                 track: r.u8()?,
                 layer: r.u8()?,
+                temporal: r.u8()?,
             },
             6 => Command::Mute {
                 peer: r.u32()?,
@@ -255,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_truncated_or_overlong_command_is_none() {
-        let show = [5, 1, 0, 0, 0, 2, 3, 0, 0, 0, 1, 0];
+        let show = [5, 1, 0, 0, 0, 2, 3, 0, 0, 0, 1, 0, 255];
         assert!(Command::parse(&show).is_some());
         for n in 0..show.len() {
             assert!(Command::parse(&show[..n]).is_none(), "{n} bytes");

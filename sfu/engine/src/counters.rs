@@ -56,6 +56,7 @@ counts! {
     DropRedMalformed = "drop_red_malformed",
     DropAwaitingKeyFrame = "drop_awaiting_key_frame",
     DropBeforeSwitch = "drop_before_switch",
+    DropTemporalLayer = "drop_temporal_layer",
     DropIndexSpent = "drop_index_spent",
     DropCodecNotOffered = "drop_codec_not_offered",
     DropNotConnected = "drop_not_connected",

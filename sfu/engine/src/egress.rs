@@ -33,6 +33,8 @@ pub struct Envelope {
     pub marker: bool,
     /// Loudness of sound, as in RFC 6464.
     pub level: Option<u8>,
+    /// The payload is padding.
+    pub padding: bool,
 }
 
 /// What is changed in a payload on its way; it begins where the last piece does.
@@ -84,7 +86,7 @@ impl Peer {
         }
         let header = Header {
             marker: envelope.marker,
-            padding: false,
+            padding: envelope.padding,
             payload_type: envelope.payload_type,
             sequence: envelope.index as u16,
             timestamp: envelope.timestamp,

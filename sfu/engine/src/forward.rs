@@ -4,9 +4,12 @@ use crate::clock::{Micros, ServerClock};
 use crate::counters::Count;
 use crate::egress::{Envelope, Patch, Role};
 use crate::outbox::Outbox;
-use crate::packet::{Feed, Packet};
+use crate::packet::{Codec, Feed, Packet};
 use crate::peer::Peer;
 use crate::slot::Rewritten;
+
+/// A payload of padding alone: its last byte counts it (RFC 3550, section 5.1).
+const PADDING: &[u8] = &[1];
 
 impl Peer {
     /// Sends a picture packet of `source` (a feed in its life) in slot number `slot`, if the slot shows it.
@@ -36,18 +39,15 @@ impl Peer {
             payload_type,
             index: rewritten.index,
             timestamp: rewritten.timestamp,
-            marker: packet.marker,
+            marker: packet.marker && !rewritten.padding,
             level: None,
+            padding: rewritten.padding,
         };
-        let (to, len) = self.send(
-            now,
-            clock,
-            slot,
-            &envelope,
-            &[packet.payload],
-            patch(&rewritten),
-            outbox,
-        )?;
+        let (payload, patch) = match rewritten.padding {
+            true => (PADDING, None),
+            false => (packet.payload, patch(packet, &rewritten)),
+        };
+        let (to, len) = self.send(now, clock, slot, &envelope, &[payload], patch, outbox)?;
         outbox.commit(to, len);
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Peer {
         let ssrc = place.rtx_ssrc.ok_or(Count::DropResendUnavailable)?;
         let rewritten = place
             .rewrite(source.0, source.1, packet)
-            .ok_or(Count::DropResendUnavailable)?;
+            .map_err(|_| Count::DropResendUnavailable)?;
         if !self.resends[slot].allow(rewritten.index, now, round_trip) {
             return Err(Count::DropResendSuppressed);
         }
@@ -81,18 +81,27 @@ impl Peer {
             payload_type,
             index,
             timestamp: rewritten.timestamp,
-            marker: packet.marker,
+            marker: packet.marker && !rewritten.padding,
             level: None,
+            padding: false,
         };
-        // The sequence number of the repaired packet stands in front (RFC 4588, section 4).
+        // The sequence number of the repaired packet stands in front (RFC 4588, section 4); alone where that was
+        // padding.
         let osn = (rewritten.index as u16).to_be_bytes();
-        let pieces = [&osn[..], packet.payload];
-        let (to, len) = self.send(now, clock, slot, &envelope, &pieces, patch(&rewritten), outbox)?;
+        let (payload, patch) = match rewritten.padding {
+            true => (&[][..], None),
+            false => (packet.payload, patch(packet, &rewritten)),
+        };
+        let (to, len) = self.send(now, clock, slot, &envelope, &[&osn[..], payload], patch, outbox)?;
         outbox.commit(to, len);
         Ok(())
     }
 }
 
-fn patch(rewritten: &Rewritten) -> Option<Patch> {
-    rewritten.picture.map(|(picture, tl0)| Patch::Vp8 { picture, tl0 })
+fn patch(packet: &Packet<'_>, rewritten: &Rewritten) -> Option<Patch> {
+    let (picture, tl0) = rewritten.picture?;
+    match packet.codec {
+        Codec::VP8 => Some(Patch::Vp8 { picture, tl0 }),
+        _ => None,
+    }
 }

@@ -9,6 +9,7 @@ use crate::counters::{Count, Counters};
 use crate::outbox::MAX_DATAGRAM;
 use crate::packet::{Codec, Packet};
 use crate::peer::{Peer, Stream};
+use crate::picture::Picture;
 use crate::rtp::{self, Header};
 use crate::srtp::OpenError;
 use crate::track::MICROPHONE;
@@ -119,7 +120,7 @@ impl Peer {
             layer.adopt(header.ssrc, codec);
         }
         layer.codec = codec;
-        let starts_key_frame = starts_key_frame(codec, payload);
+        let picture = Picture::of(codec, payload);
         let packet = Packet {
             sequence: layer.unwrapper.unwrap(number),
             timestamp: header.timestamp,
@@ -127,7 +128,7 @@ impl Peer {
             codec,
             payload,
             level,
-            starts_key_frame,
+            picture,
             capture: layer.clock.capture(header.timestamp, now),
         };
         let taken = layer.take(&packet, stream.rtx, now).ok_or(Count::DropDuplicate)?;
@@ -135,11 +136,11 @@ impl Peer {
             self.round_trip.on_repair(sample);
         }
         layer.alive = true;
-        if let Some(size) = key_frame_size(codec, payload).filter(|_| starts_key_frame) {
-            layer.size = size;
+        if picture.key && !codec.is_audio() {
+            layer.size = key_frame_size(codec, payload).unwrap_or(layer.size);
         }
         let life = layer.life;
-        if starts_key_frame && !codec.is_audio() {
+        if picture.key && !codec.is_audio() {
             track.on_key_frame();
         }
         if let Some(level) = level {
@@ -185,14 +186,6 @@ impl Peer {
         } else {
             None
         }
-    }
-}
-
-fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
-    match codec {
-        Codec::VP8 => vp8::starts_key_frame(payload),
-        Codec::H264_PM0 | Codec::H264_PM1 => h264::starts_key_frame(payload),
-        _ => codec.is_audio(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::clock::Instant;
 use crate::command::Payload;
+use crate::picture::Picture;
 
 /// Codecs are numbered below this.
 const CODECS: usize = 8;
@@ -16,6 +17,8 @@ impl Codec {
     pub const VP8: Codec = Codec(2);
     pub const H264_PM1: Codec = Codec(3);
     pub const H264_PM0: Codec = Codec(4);
+    pub const VP9: Codec = Codec(5);
+    pub const AV1: Codec = Codec(6);
 
     pub fn is_audio(self) -> bool {
         self.0 <= Codec::RED.0
@@ -49,8 +52,8 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
     /// Loudness in -dBov with the voice flag, as in RFC 6464.
     pub level: Option<u8>,
-    /// The first packet of a picture that can be decoded without another; all sound.
-    pub starts_key_frame: bool,
+    /// What it says of its picture; all sound is a key frame.
+    pub picture: Picture,
     pub capture: Instant,
 }
 

@@ -86,8 +86,9 @@ impl Shard {
                 publisher,
                 track,
                 layer,
+                temporal,
             } => {
-                self.show(now, viewer, slot, publisher, track, layer);
+                self.show(now, viewer, slot, (publisher, track, layer), temporal);
             }
             Command::Mute { peer, track, muted } => self.mute(peer, track, muted),
         }
@@ -197,7 +198,8 @@ impl Shard {
         }
     }
 
-    fn show(&mut self, now: Micros, viewer: PeerId, slot: u8, publisher: PeerId, track: u8, layer: u8) {
+    fn show(&mut self, now: Micros, viewer: PeerId, slot: u8, of: (PeerId, u8, u8), temporal: u8) {
+        let (publisher, track, layer) = of;
         let number = usize::from(slot);
         let from = self.by_id.get(&publisher).copied();
         let (place, before) = match self.find(viewer) {
@@ -217,7 +219,7 @@ impl Shard {
             peer.0.tracks[usize::from(peer.1.track)].hush(place, number);
         }
         if let Some(viewer) = &mut self.peers[place] {
-            viewer.slots[number].show(feed);
+            viewer.slots[number].show(feed, temporal);
         }
         if let Some(feed) = feed {
             if let Some(publisher) = &mut self.peers[feed.peer] {

@@ -1,27 +1,36 @@
 //! A fixed place that a peer receives into: one SSRC for life, whoever is shown in it.
 //!
 //! `select` (may this packet go out, is it where a new source begins?) and `rewrite` (under which sequence number,
-//! timestamp and VP8 picture id?) are one table of *segments*: runs of one source's packets under fixed offsets.
+//! timestamp and picture id?) are one table of *segments*: runs of one source's packets under fixed offsets. A picture
+//! of a temporal layer that is not wanted ends its segment, and the next one goes on where that ended, so that no
+//! number is missing for it.
+//!
+//! What is lost on the way to us has no layer yet. Between two pictures it may have been either, and it keeps its
+//! numbers: if it comes and is wanted it goes out late, and if it comes and is not, padding goes out in its place. It
+//! must not go out itself (a decoder would get a picture in part, or one whose references it lacks), and what never
+//! comes stays a gap: padding would make a receiver believe that no picture is missing.
 
 use std::collections::VecDeque;
-
-use vardrum_codecs::vp8;
 
 use crate::clock::{Line, Micros};
 use crate::command::Kind;
 use crate::counters::Count;
 use crate::packet::{Codec, Feed, Packet};
+use crate::picture::ALL_LAYERS;
+use crate::spent::Spent;
 
-/// As many switches back can a receiver still ask for a repair.
-const SEGMENTS: usize = 16;
+/// Of pictures: at 30 a second, every second one dropped, 4 s of what a receiver may ask for again.
+const SEGMENTS_VIDEO: usize = 64;
+/// As many switches back can a receiver of sound still ask for a repair.
+const SEGMENTS_AUDIO: usize = 16;
 /// A source whose clock has moved from the slot's line by more is put back on it, at a new frame.
 const OFF_LINE_VIDEO: u32 = 90 * 20;
 const OFF_LINE_AUDIO: u32 = 48 * 40;
-/// Indices this far back are known to be spent or not; older packets are not sent.
-const SPENT: u64 = 1024;
 /// A leap of a source's numbers by more is a new beginning: a receiver that is led half around loses its SRTP
 /// roll-over counter for good, and the slot with it.
 const LEAP: u64 = 256;
+/// The end of a segment that goes on.
+const OPEN: u64 = u64::MAX;
 
 #[derive(Clone, Copy)]
 struct Segment {
@@ -30,9 +39,13 @@ struct Segment {
     /// Extended sequence numbers, ours and the source's, of the first packet.
     out_first: u64,
     source_first: u64,
+    /// The source's first number after it: dropped, or the next segment's.
+    end: u64,
     timestamp_shift: u32,
     picture_shift: u16,
     tl0_shift: u8,
+    /// The highest temporal layer that goes out.
+    limit: u8,
 }
 
 impl Segment {
@@ -41,40 +54,25 @@ impl Segment {
     }
 }
 
+/// What is shown, as its newest packet left it.
+#[derive(Clone, Copy, Default)]
+struct Newest {
+    sequence: u64,
+    timestamp: u32,
+    marker: bool,
+    id: Option<u16>,
+}
+
 /// How a packet goes out of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewritten {
     /// SRTP packet index: roll-over counter, then sequence number.
     pub index: u64,
     pub timestamp: u32,
-    /// VP8 picture id and TL0PICIDX.
+    /// Picture id and TL0PICIDX.
     pub picture: Option<(u16, u8)>,
-}
-
-/// Which indices have been sealed: none is ever sealed over two different packets (DESIGN, "Sound is repaired").
-struct Spent {
-    newest: u64,
-    bits: [u64; (SPENT / 64) as usize],
-}
-
-impl Spent {
-    fn take(&mut self, index: u64) -> bool {
-        if index > self.newest {
-            let from = self.newest + 1;
-            if index - self.newest >= SPENT {
-                self.bits = [0; (SPENT / 64) as usize];
-            } else {
-                for i in from..index {
-                    self.bits[(i % SPENT / 64) as usize] &= !(1 << (i % 64));
-                }
-            }
-            self.newest = index;
-        } else if self.newest - index >= SPENT || self.bits[(index % SPENT / 64) as usize] & 1 << (index % 64) != 0 {
-            return false;
-        }
-        self.bits[(index % SPENT / 64) as usize] |= 1 << (index % 64);
-        true
-    }
+    /// The number goes out with nothing but padding.
+    pub padding: bool,
 }
 
 pub struct Slot {
@@ -84,9 +82,16 @@ pub struct Slot {
     pub rtx_ssrc: Option<u32>,
     /// What Python wants shown.
     wanted: Option<Feed>,
+    /// The highest temporal layer that Python wants.
+    wanted_layer: u8,
     /// What is shown: the newest segment's feed, while it is.
     showing: Option<(Feed, u32)>,
     segments: VecDeque<Segment>,
+    newest: Newest,
+    /// What the next picture's id is shifted by: less with each that was dropped.
+    picture_shift: u16,
+    /// The highest temporal layer that goes out now.
+    limit: u8,
     next: u64,
     spent: Spent,
     last_timestamp: Option<u32>,
@@ -121,13 +126,14 @@ impl Slot {
             ssrc,
             rtx_ssrc,
             wanted: None,
+            wanted_layer: ALL_LAYERS,
             showing: None,
-            segments: VecDeque::with_capacity(SEGMENTS),
+            segments: VecDeque::with_capacity(segments(kind)),
+            newest: Newest::default(),
+            picture_shift: 0,
+            limit: ALL_LAYERS,
             next,
-            spent: Spent {
-                newest: next - 1,
-                bits: [0; (SPENT / 64) as usize],
-            },
+            spent: Spent::new(next - 1),
             last_timestamp: None,
             last_picture: None,
             line: Line { base, rate },
@@ -144,8 +150,12 @@ impl Slot {
     }
 
     /// Shows `feed` from its next key frame on. Another layer of the same track is shown until then; anybody
-    /// else, or nobody, at once no more.
-    pub fn show(&mut self, feed: Option<Feed>) {
+    /// else, or nobody, at once no more. `temporal`: the highest temporal layer that goes out.
+    pub fn show(&mut self, feed: Option<Feed>, temporal: u8) {
+        self.wanted_layer = temporal;
+        if self.wanted == feed {
+            return;
+        }
         self.wanted = feed;
         self.asked = None;
         let same_track = match (self.showing, feed) {
@@ -160,7 +170,7 @@ impl Slot {
     /// The peer at a place is gone; whoever takes the place is somebody else, of whom nothing may be repaired here.
     pub fn forget(&mut self, place: usize) {
         if self.wanted.map_or(false, |feed| feed.peer == place) {
-            self.show(None);
+            self.show(None, ALL_LAYERS);
         }
         for segment in self.segments.iter_mut().filter(|s| s.feed.peer == place) {
             segment.feed.peer = usize::MAX;
@@ -187,8 +197,7 @@ impl Slot {
     /// Errors: why it does not go out.
     pub fn accept(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
         let mut shown = self.showing == Some((feed, life));
-        let leaps = |s: &Segment| packet.sequence >= s.source_first && s.out(packet.sequence) > self.next + LEAP;
-        if shown && self.segments.back().map_or(false, leaps) {
+        if shown && packet.sequence > self.newest.sequence + LEAP {
             self.rest();
             shown = false;
         }
@@ -198,14 +207,18 @@ impl Slot {
             return Err(Count::DropNoListener);
         }
         if switch {
-            if !packet.starts_key_frame {
+            if !packet.picture.key {
                 return Err(Count::DropAwaitingKeyFrame);
             }
             self.begin(feed, life, packet);
-        } else {
-            self.keep_on_line(packet);
+        } else if packet.sequence > self.newest.sequence {
+            let goes_out = self.advance(packet);
+            self.newest = newest(packet);
+            if !goes_out {
+                return Err(Count::DropTemporalLayer);
+            }
         }
-        let rewritten = self.rewrite(feed, life, packet).ok_or(Count::DropBeforeSwitch)?;
+        let rewritten = self.rewrite(feed, life, packet)?;
         if !self.spent.take(rewritten.index) {
             return Err(Count::DropIndexSpent);
         }
@@ -215,7 +228,9 @@ impl Slot {
             self.last_picture = rewritten.picture.or(self.last_picture);
         }
         self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
+        if !rewritten.padding {
+            self.octets = self.octets.wrapping_add(packet.payload.len() as u32);
+        }
         Ok(rewritten)
     }
 
@@ -233,33 +248,36 @@ impl Slot {
     }
 
     /// The same as `accept` gave, for a repair; only while the segment is remembered.
-    pub fn rewrite(&self, feed: Feed, life: u32, packet: &Packet<'_>) -> Option<Rewritten> {
+    ///
+    /// Errors: why it has no number.
+    pub fn rewrite(&self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
         let place = self
             .segments
             .iter()
-            .rposition(|s| s.feed == feed && s.life == life && s.source_first <= packet.sequence)?;
+            .rposition(|s| s.feed == feed && s.life == life && s.source_first <= packet.sequence)
+            .ok_or(Count::DropBeforeSwitch)?;
         let segment = &self.segments[place];
+        if packet.sequence >= segment.end {
+            return Err(Count::DropTemporalLayer);
+        }
         // What came after a switch away has no number left: they are the next source's.
         if self
             .segments
             .get(place + 1)
             .map_or(false, |next| segment.out(packet.sequence) >= next.out_first)
         {
-            return None;
+            return Err(Count::DropBeforeSwitch);
         }
-        let picture = match packet.codec {
-            Codec::VP8 => picture_of(packet).map(|(picture, tl0)| {
-                (
-                    picture.wrapping_add(segment.picture_shift) & 0x7fff,
-                    tl0.wrapping_add(segment.tl0_shift),
-                )
-            }),
-            _ => None,
-        };
-        Some(Rewritten {
+        Ok(Rewritten {
             index: segment.out(packet.sequence),
             timestamp: packet.timestamp.wrapping_add(segment.timestamp_shift),
-            picture,
+            picture: packet.picture.id.map(|id| {
+                (
+                    id.wrapping_add(segment.picture_shift) & 0x7fff,
+                    packet.picture.tl0.wrapping_add(segment.tl0_shift),
+                )
+            }),
+            padding: packet.picture.temporal > segment.limit,
         })
     }
 
@@ -271,32 +289,120 @@ impl Slot {
                 timestamp = last.wrapping_add(self.line.rate / 1000);
             }
         }
-        let (mut picture_shift, mut tl0_shift) = (0, 0);
-        if let (Some((picture, tl0)), Some((last, last_tl0))) = (picture_of(packet), self.last_picture) {
-            picture_shift = last.wrapping_add(1).wrapping_sub(picture) & 0x7fff;
-            tl0_shift = last_tl0.wrapping_add(1).wrapping_sub(tl0);
+        self.limit = self.wanted_layer;
+        self.picture_shift = 0;
+        let mut tl0_shift = 0;
+        if let (Some(id), Some((last, last_tl0))) = (packet.picture.id, self.last_picture) {
+            self.picture_shift = last.wrapping_add(1).wrapping_sub(id) & 0x7fff;
+            tl0_shift = last_tl0.wrapping_add(1).wrapping_sub(packet.picture.tl0);
         }
         self.push(Segment {
             feed,
             life,
             out_first: self.next,
             source_first: packet.sequence,
+            end: OPEN,
             timestamp_shift: timestamp.wrapping_sub(packet.timestamp),
-            picture_shift,
+            picture_shift: self.picture_shift,
             tl0_shift,
+            limit: self.limit,
         });
+        self.newest = newest(packet);
         self.showing = Some((feed, life));
     }
 
-    /// Moves the present source back onto the slot's line at a new frame, where its clock has left it.
-    fn keep_on_line(&mut self, packet: &Packet<'_>) {
-        let segment = match self.segments.back() {
+    /// Takes the newest packet of what is shown; `false` where its picture's temporal layer is dropped.
+    fn advance(&mut self, packet: &Packet<'_>) -> bool {
+        let last = match self.segments.back() {
             Some(segment) => *segment,
-            None => return,
+            None => return true,
         };
+        self.limit = packet.picture.limit(self.limit, self.wanted_layer);
+        let goes_out = packet.picture.temporal <= self.limit;
+        let open = last.end == OPEN;
+        if open && goes_out && self.limit == last.limit {
+            self.keep_on_line(packet, last);
+            return true;
+        }
+        // Where what is missing in front of it begins, if it may have been wanted; else where it begins itself.
+        let missing = self.newest.sequence + 1;
+        let from = if self.missing_was_dropped(packet, !open, !goes_out) {
+            packet.sequence
+        } else {
+            missing
+        };
+        if !goes_out {
+            if open {
+                let end = if from == missing { packet.sequence } else { missing };
+                self.close(end);
+                self.next = self.next.max(last.out(end));
+            } else if from < packet.sequence {
+                self.push(Segment {
+                    out_first: self.next,
+                    source_first: from,
+                    end: packet.sequence,
+                    picture_shift: self.picture_shift,
+                    ..last
+                });
+                self.next += packet.sequence - from;
+            }
+            self.drop_picture(packet, last.tl0_shift);
+            return false;
+        }
+        if open {
+            self.close(packet.sequence);
+        }
+        let next = Segment {
+            out_first: if open { last.out(packet.sequence) } else { self.next },
+            source_first: if open { packet.sequence } else { from },
+            end: OPEN,
+            picture_shift: self.picture_shift,
+            limit: self.limit,
+            ..last
+        };
+        self.push(next);
+        self.keep_on_line(packet, next);
+        true
+    }
+
+    /// Counts a dropped packet's picture out of the ids that follow.
+    fn drop_picture(&mut self, packet: &Packet<'_>, tl0_shift: u8) {
+        // Only VP8's ids may move: in VP9 a picture names its references by how much lower their ids are (RFC 9628,
+        // section 4.2, P_DIFF), and receivers expect ids to be missing.
+        if packet.codec == Codec::VP8 && packet.timestamp != self.newest.timestamp {
+            self.picture_shift = self.picture_shift.wrapping_sub(1) & 0x7fff;
+        }
+        if let Some(id) = packet.picture.id {
+            let id = id.wrapping_add(self.picture_shift) & 0x7fff;
+            self.last_picture = Some((id, packet.picture.tl0.wrapping_add(tl0_shift)));
+        }
+    }
+
+    /// Was all that is missing between the newest packet and this one of pictures that are dropped? `former` and
+    /// `present`: whether the pictures on either side are.
+    fn missing_was_dropped(&self, packet: &Packet<'_>, former: bool, present: bool) -> bool {
+        if packet.timestamp == self.newest.timestamp {
+            return former && present;
+        }
+        let next_to_it = match (self.newest.id, packet.picture.id) {
+            (Some(former), Some(present)) => former.wrapping_add(1) & 0x7fff == present & 0x7fff,
+            _ => false,
+        };
+        let (tail, head) = (!self.newest.marker, !packet.picture.starts);
+        next_to_it && (tail || head) && (former || !tail) && (present || !head)
+    }
+
+    fn close(&mut self, end: u64) {
+        if let Some(segment) = self.segments.back_mut() {
+            segment.end = end;
+        }
+    }
+
+    /// Moves the present source back onto the slot's line at a new frame, where its clock has left it.
+    fn keep_on_line(&mut self, packet: &Packet<'_>, segment: Segment) {
         let out = segment.timestamp_shift.wrapping_add(packet.timestamp);
         let last = self.last_timestamp.unwrap_or(out);
-        if packet.sequence < segment.source_first || segment.out(packet.sequence) < self.next || out == last {
+        if out == last {
             return;
         }
         let on_line = self.line.at(packet.capture);
@@ -316,6 +422,7 @@ impl Slot {
             Kind::Audio => return,
             Kind::Video => last.wrapping_add(self.line.rate / 1000),
         };
+        self.close(packet.sequence);
         self.push(Segment {
             out_first: segment.out(packet.sequence),
             source_first: packet.sequence,
@@ -325,17 +432,25 @@ impl Slot {
     }
 
     fn push(&mut self, segment: Segment) {
-        if self.segments.len() == SEGMENTS {
+        if self.segments.len() == segments(self.kind) {
             self.segments.pop_front();
         }
         self.segments.push_back(segment);
     }
 }
 
-fn picture_of(packet: &Packet<'_>) -> Option<(u16, u8)> {
-    if packet.codec != Codec::VP8 {
-        return None;
+fn segments(kind: Kind) -> usize {
+    match kind {
+        Kind::Audio => SEGMENTS_AUDIO,
+        Kind::Video => SEGMENTS_VIDEO,
     }
-    let descriptor = vp8::Descriptor::parse(packet.payload).ok()?;
-    Some((descriptor.picture_id()?, descriptor.tl0_pic_idx().unwrap_or(0)))
+}
+
+fn newest(packet: &Packet<'_>) -> Newest {
+    Newest {
+        sequence: packet.sequence,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        id: packet.picture.id,
+    }
 }

@@ -39,6 +39,7 @@ impl Peer {
             timestamp: rewritten.timestamp,
             marker: packet.marker || switches,
             level: packet.level,
+            padding: false,
         };
         let (to, len) = self.send(now, clock, slot, &envelope, &[packet.payload], None, outbox)?;
         if let Some(room) = outbox.room() {

@@ -2,6 +2,7 @@
 
 use crate::clock::Instant;
 use crate::packet::{Codec, Packet};
+use crate::picture::Picture;
 
 /// About 3 s of a 1.5 Mbit/s picture; a power of two.
 const KEPT: usize = 512;
@@ -12,6 +13,7 @@ struct Kept {
     timestamp: u32,
     marker: bool,
     codec: u8,
+    picture: Picture,
     capture: Instant,
     payload: Vec<u8>,
 }
@@ -40,6 +42,7 @@ impl Store {
         kept.timestamp = packet.timestamp;
         kept.marker = packet.marker;
         kept.codec = packet.codec.0;
+        kept.picture = packet.picture;
         kept.capture = packet.capture;
         kept.payload.clear();
         kept.payload.extend_from_slice(packet.payload);
@@ -58,7 +61,7 @@ impl Store {
             codec: Codec(kept.codec),
             payload: &kept.payload,
             level: None,
-            starts_key_frame: false,
+            picture: kept.picture,
             capture: kept.capture,
         })
     }
@@ -76,7 +79,7 @@ mod tests {
             codec: Codec::VP8,
             payload: b"picture",
             level: None,
-            starts_key_frame: false,
+            picture: Picture::default(),
             capture: 0,
         }
     }

@@ -21,6 +21,7 @@ fn show(shard: &mut Shard, now: u64, viewer: u32, slot: u8, publisher: u32, trac
             publisher,
             track,
             layer,
+            temporal: 255,
         },
     );
 }

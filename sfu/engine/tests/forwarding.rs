@@ -44,6 +44,7 @@ impl House {
                 publisher,
                 track,
                 layer,
+                temporal: 255,
             },
         );
     }

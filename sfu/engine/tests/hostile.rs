@@ -29,6 +29,7 @@ fn two(now: u64) -> (Shard, Client, Client) {
                 publisher: 1,
                 track,
                 layer: 0,
+                temporal: 255,
             },
         );
     }
@@ -88,6 +89,7 @@ fn on_a_network_that_loses_doubles_and_reorders_every_slot_stays_in_order() {
                         publisher: 1,
                         track: CAMERA,
                         layer,
+                        temporal: 255,
                     },
                 );
             }
@@ -205,6 +207,7 @@ fn random_commands_and_control_packets_never_panic() {
                         publisher: random.below(4) as u32,
                         track: random.below(5) as u8,
                         layer: random.below(4) as u8,
+                        temporal: 255,
                     },
                     1 => Command::Mute {
                         peer: random.below(4) as u32,

@@ -52,6 +52,7 @@ impl Engine {
                     publisher: publisher as u32,
                     track: if case.is_sound() { MICROPHONE } else { CAMERA },
                     layer: 0,
+                    temporal: 255,
                 });
             }
         }

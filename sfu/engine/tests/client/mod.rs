@@ -207,6 +207,34 @@ impl Client {
         self.packet_of(CAMERA, layer, VP8, timestamp, true, &payload)
     }
 
+    /// Sealed packets, not sent yet, of one frame of a stream with temporal layers: `key` sets off, `sync` is Y.
+    #[allow(clippy::too_many_arguments)]
+    pub fn layered(
+        &mut self,
+        layer: u8,
+        number: u16,
+        temporal: u8,
+        tl0: u8,
+        sync: bool,
+        key: bool,
+        packets: usize,
+    ) -> Vec<Vec<u8>> {
+        let id = number.to_be_bytes();
+        (0..packets)
+            .map(|part| {
+                let start = if part == 0 { 0x90 } else { 0x80 };
+                let tid = temporal << 6 | u8::from(sync) << 5;
+                let mut payload = vec![start, 0xe0, 0x80 | id[0], id[1], tl0, tid, u8::from(!key)];
+                if key && part == 0 {
+                    payload.extend_from_slice(&[0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00]);
+                }
+                payload.extend_from_slice(&[id[0], id[1], part as u8]);
+                let timestamp = u32::from(number) * 4_500;
+                self.packet_of(CAMERA, layer, VP8, timestamp, part + 1 == packets, &payload)
+            })
+            .collect()
+    }
+
     pub fn sound(&mut self, timestamp: u32) -> Vec<u8> {
         let payload = [timestamp.to_be_bytes(), [7; 4]].concat();
         self.packet_of(MICROPHONE, 0, OPUS, timestamp, false, &payload)
