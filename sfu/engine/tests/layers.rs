@@ -158,7 +158,10 @@ fn a_lost_picture_keeps_its_numbers_and_goes_out_late_where_it_is_wanted() {
     house.send(dropped);
     house.sends(8..9);
     let mut got = house.got();
-    assert!(got.iter().any(|g| tag(g).is_none()), "padding where the dropped picture was");
+    assert!(
+        got.iter().any(|g| tag(g).is_none()),
+        "padding where the dropped picture was"
+    );
     got.sort_by_key(|g| g.sequence);
     assert!(got
         .windows(2)

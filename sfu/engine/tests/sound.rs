@@ -50,6 +50,7 @@ impl House {
                 publisher: 1,
                 track: MICROPHONE,
                 layer: 0,
+                temporal: 255,
             },
         );
         house
