@@ -102,6 +102,7 @@ class Media(_Part):
     public_ip: Annotated[str, AfterValidator(_ip_or_empty)]
     port: Port
     shards: Annotated[int | Literal["auto"], BeforeValidator(_shards)]
+    gso: bool
 
 
 class Metrics(_Part):
@@ -155,7 +156,11 @@ class Settings(BaseSettings):
         media = self.media
         shards = len(os.sched_getaffinity(0)) if media.shards == "auto" else media.shards
         return MediaSettings(
-            ip=media.ip, public_ip=media.public_ip or None, port=media.port, shards=min(shards, MAX_SHARDS)
+            ip=media.ip,
+            public_ip=media.public_ip or None,
+            port=media.port,
+            shards=min(shards, MAX_SHARDS),
+            gso=media.gso,
         )
 
 

@@ -27,7 +27,8 @@ log = structlog.get_logger(__name__)
 _ffi = cffi.FFI()
 _ffi.cdef("""
     typedef struct shard shard;
-    shard *vardrum_shard_start(const uint8_t *ip, size_t ip_len, uint16_t port, uint8_t *error, size_t error_len);
+    shard *vardrum_shard_start(
+        const uint8_t *ip, size_t ip_len, uint16_t port, bool gso, uint8_t *error, size_t error_len);
     void vardrum_shard_stop(shard *);
     uint16_t vardrum_shard_port(const shard *);
     int vardrum_shard_event_fd(const shard *);
@@ -138,15 +139,16 @@ class Engine:
         ip: address to bind.
         port: UDP port; 0 lets the system choose.
         on_event: called on the event loop for each event.
+        gso: whether datagrams of one size for one destination may go out as one, where kernel and device can.
 
     Raises:
         EngineError: the address can't be bound.
     """
 
-    def __init__(self, ip: str, port: int, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, ip: str, port: int, on_event: Callable[[Event], None], *, gso: bool = True) -> None:
         error = _ffi.new("uint8_t[]", 256)
         text = ip.encode()
-        self._shard = _lib.vardrum_shard_start(text, len(text), port, error, 256)
+        self._shard = _lib.vardrum_shard_start(text, len(text), port, gso, error, 256)
         if self._shard == _ffi.NULL:
             reason = bytes(_ffi.buffer(error, 256)).split(b"\0")[0].decode(errors="replace")
             raise EngineError(f"media.ip {ip}, media.port {port}: {reason}")

@@ -110,7 +110,7 @@ class Shards:
                 port = settings.port + number if settings.port else 0
                 if port > 65535:
                     raise EngineError(f"media.port {settings.port}: there are no {settings.shards} ports from there on")
-                self._all.append(Shard(number, Engine(settings.ip, port, on_event)))
+                self._all.append(Shard(number, Engine(settings.ip, port, on_event, gso=settings.gso)))
         except EngineError:
             self.stop()
             raise

@@ -18,12 +18,14 @@ class MediaSettings:
         public_ip: the address that is announced in candidates; `ip` where None.
         port: UDP port of the first shard, the others' follow; 0 lets the system choose each.
         shards: how many native threads move packets, one UDP port each.
+        gso: whether the kernel is given datagrams of one size for one destination as one (UDP GSO).
     """
 
     ip: str = "127.0.0.1"
     public_ip: str | None = None
     port: int = 40000
     shards: int = 1
+    gso: bool = True
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ counts! {
     PliIn = "pli_in",
     PliOut = "pli_out",
     Switches = "switches",
+    GsoOut = "gso_out",
+    GsoRefused = "gso_refused",
     DropUnknownProtocol = "drop_unknown_protocol",
     DropUnknownAddress = "drop_unknown_address",
     DropStunMalformed = "drop_stun_malformed",

@@ -9,7 +9,7 @@ use std::slice;
 
 use crate::command::Command;
 use crate::counters::NAMES;
-use crate::runner::Runner;
+use crate::runner::{Options, Runner};
 use crate::srtp::{Profile, Receiver, Sender};
 
 fn guarded<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
@@ -37,6 +37,7 @@ unsafe fn write<'a, T>(out: *mut T, len: usize) -> &'a mut [T] {
 }
 
 /// Starts a shard on `ip` (text, `ip_len` bytes) and `port` (0: any); null, and a reason in `error`, where it can't.
+/// `gso`: whether it may join datagrams (UDP GSO).
 ///
 /// # Safety
 /// The pointers are valid for the given lengths.
@@ -45,6 +46,7 @@ pub unsafe extern "C" fn vardrum_shard_start(
     ip: *const u8,
     ip_len: usize,
     port: u16,
+    gso: bool,
     error: *mut u8,
     error_len: usize,
 ) -> *mut Runner {
@@ -55,7 +57,7 @@ pub unsafe extern "C" fn vardrum_shard_start(
             .ok()
             .and_then(|text| text.parse::<IpAddr>().ok());
         let started = match address {
-            Some(ip) => Runner::start(SocketAddr::new(ip, port)).map_err(|e| e.to_string()),
+            Some(ip) => Runner::start(SocketAddr::new(ip, port), Options { gso }).map_err(|e| e.to_string()),
             None => Err("not an IP address".to_string()),
         };
         match started {

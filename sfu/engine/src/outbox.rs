@@ -5,7 +5,7 @@ use crate::address::Address;
 /// Largest datagram written: what an Ethernet carries. Browsers send at most about 1200 bytes.
 pub const MAX_DATAGRAM: usize = 1500;
 const STRIDE: usize = 1536;
-const MAX_DATAGRAMS: usize = 1024;
+pub(crate) const MAX_DATAGRAMS: usize = 1024;
 
 pub struct Outbox {
     bytes: Vec<u8>,

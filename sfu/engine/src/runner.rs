@@ -12,7 +12,8 @@ use crate::clock::Micros;
 use crate::command::Command;
 use crate::counters::Count;
 use crate::crypto;
-use crate::io::{thread_cpu, Clock, Poller, Signal, Socket, BATCH};
+use crate::io::{thread_cpu, Clock, Outlet, Poller, Signal, Socket, BATCH};
+use crate::outbox::MAX_DATAGRAMS;
 use crate::shard::Shard;
 
 const TICK: Micros = 10_000;
@@ -22,6 +23,9 @@ const FIGURES: Micros = 100_000;
 const ROUNDS: usize = 8;
 /// Encoded events that Python has not fetched; it fetches at each wake-up of its loop.
 const MAX_EVENTS: usize = 16_384;
+
+/// So many datagrams wait at most while a batch is read: what one packet becomes must still have room.
+const HALF: usize = MAX_DATAGRAMS / 2;
 
 /// What the thread waits for, by the poller's tokens.
 const UDP: u64 = 0;
@@ -44,6 +48,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// How a shard's thread works; the default is what suits almost everybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Send datagrams of one size for one destination as one (UDP GSO), where kernel and device can.
+    pub gso: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { gso: true }
+    }
+}
+
 pub struct Runner {
     pub shared: Arc<Shared>,
     pub port: u16,
@@ -54,8 +71,9 @@ impl Runner {
     /// Binds `address` (port 0: any) and starts the thread.
     ///
     /// Errors: the address can't be bound, or there is no thread or descriptor left.
-    pub fn start(address: SocketAddr) -> io::Result<Runner> {
-        let socket = Socket::bind(address)?;
+    pub fn start(address: SocketAddr, options: Options) -> io::Result<Runner> {
+        let mut socket = Socket::bind(address)?;
+        socket.join(options.gso);
         let port = socket.local_address()?.port();
         let shared = Arc::new(Shared {
             commands: Mutex::default(),
@@ -169,8 +187,14 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
             for _ in 0..ROUNDS {
                 // One reading of the clock a batch: what waits in one batch has arrived together.
                 let now = clock.now();
-                let received = socket.receive(|from, bytes| shard.datagram(now, Address::udp(from), bytes));
-                flush(&mut socket, &mut shard);
+                let (inbox, outlet) = socket.halves();
+                let received = inbox.receive(|from, bytes| {
+                    shard.datagram(now, Address::udp(from), bytes);
+                    if shard.outbox.len() >= HALF {
+                        flush(outlet, &mut shard);
+                    }
+                });
+                flush(outlet, &mut shard);
                 if received < BATCH {
                     break;
                 }
@@ -181,7 +205,7 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
             tick_at = now + TICK;
             shard.tick(now);
         }
-        flush(&mut socket, &mut shard);
+        flush(socket.halves().1, &mut shard);
         tell(&mut shard, shared);
         if now >= figures_at {
             figures_at = now + FIGURES;
@@ -198,16 +222,18 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
     }
 }
 
-fn flush(socket: &mut Socket, shard: &mut Shard) {
+fn flush(outlet: &mut Outlet, shard: &mut Shard) {
     let n = shard.outbox.len() as u64;
     if n == 0 {
         return;
     }
     let bytes: usize = (0..shard.outbox.len()).map(|i| shard.outbox.get(i).1.len()).sum();
-    let refused = socket.send(&mut shard.outbox);
-    shard.counters.add(Count::PacketsOut, n - refused);
+    let sent = outlet.send(&mut shard.outbox);
+    shard.counters.add(Count::PacketsOut, n - sent.refused);
     shard.counters.add(Count::BytesOut, bytes as u64);
-    shard.counters.add(Count::DropSocketSend, refused);
+    shard.counters.add(Count::GsoOut, sent.joined);
+    shard.counters.add(Count::GsoRefused, sent.parted);
+    shard.counters.add(Count::DropSocketSend, sent.refused);
 }
 
 fn tell(shard: &mut Shard, shared: &Shared) {

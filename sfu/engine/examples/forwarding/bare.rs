@@ -112,7 +112,7 @@ fn run(
                     forward(&mut members, place, bytes, &mut outbox);
                 });
                 forwarded += outbox.len() as u64;
-                forwarded -= socket.send(&mut outbox);
+                forwarded -= socket.send(&mut outbox).refused;
                 if received < BATCH {
                     break;
                 }

@@ -9,7 +9,7 @@ use vardrum_engine::command::{
 use vardrum_engine::counters::{Count, NAMES};
 use vardrum_engine::ice::Credentials;
 use vardrum_engine::packet::Codec;
-use vardrum_engine::runner::Runner;
+use vardrum_engine::runner::{Options, Runner};
 
 use crate::case::Case;
 use crate::person::{fragments, ssrc, Person, ABS_SEND_TIME, AUDIO_LEVEL, MID, OPUS, TRANSPORT_CC, VP8};
@@ -26,7 +26,7 @@ impl Engine {
     /// Starts a shard that has been told of these people, their visits and who is shown where; returns its address too.
     pub fn start(case: &Case, people: &[Person]) -> Result<(Engine, SocketAddr), String> {
         let ip = [127, 0, 0, 1];
-        let runner = Runner::start(SocketAddr::from((ip, 0))).map_err(|e| e.to_string())?;
+        let runner = Runner::start(SocketAddr::from((ip, 0)), Options::default()).map_err(|e| e.to_string())?;
         let address = SocketAddr::from((ip, runner.port));
         for (place, person) in people.iter().enumerate() {
             runner

@@ -172,7 +172,7 @@ impl Person {
     }
 
     fn flush(&mut self, outbox: &mut Outbox) {
-        let refused = self.socket.send(outbox);
+        let refused = self.socket.send(outbox).refused;
         assert_eq!(refused, 0, "the kernel refused a datagram to the server");
     }
 

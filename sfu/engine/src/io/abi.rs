@@ -8,6 +8,8 @@ pub const SO_SNDBUF: c_int = 7;
 pub const SO_RCVBUF: c_int = 8;
 pub const SO_MEMINFO: c_int = 55;
 pub const MSG_DONTWAIT: c_int = 0x40;
+pub const SOL_UDP: c_int = 17;
+pub const UDP_SEGMENT: c_int = 103;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;

@@ -3,18 +3,14 @@
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::raw::{c_int, c_uint, c_void};
+use std::os::raw::c_int;
 use std::os::unix::io::{AsRawFd, RawFd};
 
-use super::abi::{
-    getsockopt, recvmmsg, sendmmsg, setsockopt, Iovec, Mmsghdr, Msghdr, Name, MSG_DONTWAIT, SOL_SOCKET, SO_MEMINFO,
-    SO_RCVBUF, SO_SNDBUF,
-};
+use super::abi::{getsockopt, setsockopt, SOL_SOCKET, SO_MEMINFO, SO_RCVBUF, SO_SNDBUF};
+use super::inbox::Inbox;
+use super::outlet::{Outlet, Sent};
 use crate::outbox::Outbox;
 
-/// Datagrams per system call, in and out.
-pub const BATCH: usize = 64;
-const DATAGRAM: usize = 2048;
 /// A second of a hundred 2 Mbit/s publishers; the kernel may grant less (net.core.rmem_max).
 const SOCKET_BUFFER: c_int = 8 << 20;
 /// Of SO_MEMINFO's numbers (linux/sock_diag.h): how many there are, and which counts drops.
@@ -22,15 +18,10 @@ const MEMINFO: usize = 9;
 const DROPS: usize = 8;
 
 pub struct Socket {
+    inbox: Inbox,
+    outlet: Outlet,
     socket: UdpSocket,
-    buffers: Vec<u8>,
-    names: Vec<Name>,
-    vectors: Vec<Iovec>,
-    headers: Vec<Mmsghdr>,
 }
-
-// SAFETY: the pointers in `vectors` and `headers` are made anew in each call and point into the same `Socket`.
-unsafe impl Send for Socket {}
 
 impl Socket {
     /// Errors: what `bind` says, an address in use among it.
@@ -50,12 +41,11 @@ impl Socket {
                 )
             };
         }
+        let fd = socket.as_raw_fd();
         Ok(Socket {
+            inbox: Inbox::new(fd),
+            outlet: Outlet::new(fd),
             socket,
-            buffers: vec![0; BATCH * DATAGRAM],
-            names: vec![Name::default(); BATCH],
-            vectors: Vec::with_capacity(BATCH),
-            headers: Vec::with_capacity(BATCH),
         })
     }
 
@@ -78,95 +68,24 @@ impl Socket {
         info[DROPS]
     }
 
-    /// Receives what is there, at most a batch, and hands each datagram to `take`. Returns how many came.
-    pub fn receive(&mut self, mut take: impl FnMut(SocketAddr, &mut [u8])) -> usize {
-        self.vectors.clear();
-        self.headers.clear();
-        for (i, buffer) in self.buffers.chunks_exact_mut(DATAGRAM).enumerate() {
-            self.vectors.push(Iovec {
-                base: buffer.as_mut_ptr().cast(),
-                len: DATAGRAM,
-            });
-            self.headers
-                .push(header(&mut self.names[i], mem::size_of::<Name>() as u32));
-        }
-        let vectors = self.vectors.as_mut_ptr();
-        for (i, header) in self.headers.iter_mut().enumerate() {
-            // SAFETY: `vectors` has BATCH elements, as many as there are headers.
-            header.header.iov = unsafe { vectors.add(i) };
-        }
-        // SAFETY: every header points to a name, a vector and a buffer that live in `self` through the call.
-        let received = unsafe {
-            recvmmsg(
-                self.fd(),
-                self.headers.as_mut_ptr(),
-                BATCH as c_uint,
-                MSG_DONTWAIT,
-                std::ptr::null_mut(),
-            )
-        };
-        let received = usize::try_from(received).unwrap_or(0);
-        for i in 0..received {
-            let len = (self.headers[i].len as usize).min(DATAGRAM);
-            if let Some(from) = self.names[i].address() {
-                take(from, &mut self.buffers[i * DATAGRAM..i * DATAGRAM + len]);
-            }
-        }
-        received
+    /// Both halves, so that what comes of a batch can be sent before all of it is read.
+    pub fn halves(&mut self) -> (&mut Inbox, &mut Outlet) {
+        (&mut self.inbox, &mut self.outlet)
     }
 
-    /// Sends everything in the outbox and clears it. Returns how many datagrams the kernel refused.
-    pub fn send(&mut self, outbox: &mut Outbox) -> u64 {
-        let mut refused = 0;
-        let mut next = 0;
-        while next < outbox.len() {
-            let batch = (outbox.len() - next).min(BATCH);
-            self.vectors.clear();
-            self.headers.clear();
-            for i in 0..batch {
-                let (to, bytes) = outbox.get(next + i);
-                let (name, name_len) = Name::from(to.socket);
-                self.names[i] = name;
-                self.vectors.push(Iovec {
-                    base: bytes.as_ptr() as *mut c_void,
-                    len: bytes.len(),
-                });
-                self.headers.push(header(&mut self.names[i], name_len));
-            }
-            let vectors = self.vectors.as_mut_ptr();
-            for (i, header) in self.headers.iter_mut().enumerate() {
-                // SAFETY: `vectors` has `batch` elements, as many as there are headers.
-                header.header.iov = unsafe { vectors.add(i) };
-            }
-            // SAFETY: every header points to a name and bytes that live through the call; the kernel only reads.
-            let sent = unsafe { sendmmsg(self.fd(), self.headers.as_mut_ptr(), batch as c_uint, MSG_DONTWAIT) };
-            match usize::try_from(sent) {
-                Ok(sent) if sent > 0 => next += sent,
-                // The first of the batch was refused (an unreachable address, a full buffer): go on after it.
-                _ => {
-                    refused += 1;
-                    next += 1;
-                }
-            }
-        }
-        outbox.clear();
-        refused
+    /// See `Outlet::join`.
+    pub fn join(&mut self, on: bool) -> bool {
+        self.outlet.join(on)
     }
-}
 
-fn header(name: &mut Name, name_len: u32) -> Mmsghdr {
-    let name: *mut Name = name;
-    Mmsghdr {
-        header: Msghdr {
-            name: name.cast(),
-            name_len,
-            iov: std::ptr::null_mut(),
-            iov_len: 1,
-            control: std::ptr::null_mut(),
-            control_len: 0,
-            flags: 0,
-        },
-        len: 0,
+    /// See `Inbox::receive`.
+    pub fn receive(&mut self, take: impl FnMut(SocketAddr, &mut [u8])) -> usize {
+        self.inbox.receive(take)
+    }
+
+    /// See `Outlet::send`.
+    pub fn send(&mut self, outbox: &mut Outbox) -> Sent {
+        self.outlet.send(outbox)
     }
 }
 
@@ -174,36 +93,124 @@ fn header(name: &mut Name, name_len: u32) -> Mmsghdr {
 mod tests {
     use super::*;
     use crate::io::Poller;
+    use crate::rng::Rng;
+
+    const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+    /// `N` sockets on a loopback address; `None` where the machine has no IPv6.
+    fn sockets<const N: usize>(any: &str) -> Option<[Socket; N]> {
+        let bound: Result<Vec<Socket>, _> = (0..N).map(|_| Socket::bind(any.parse().unwrap())).collect();
+        assert!(bound.is_ok() || any.starts_with('['), "IPv4 loopback is always there");
+        bound.ok()?.try_into().ok()
+    }
+
+    /// Receives `n` datagrams, all from `from`.
+    fn receive(socket: &mut Socket, n: usize, from: SocketAddr) -> Vec<Vec<u8>> {
+        let mut poller = Poller::new().unwrap();
+        poller.register(socket.fd(), 0, false).unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < n {
+            poller.wait(1_000_000);
+            assert!(poller.ready().count() > 0, "only {} came", seen.len());
+            socket.receive(|address, bytes| {
+                assert_eq!(address, from);
+                seen.push(bytes.to_vec());
+            });
+        }
+        seen
+    }
 
     #[test]
     fn a_batch_crosses_loopback_with_its_addresses() {
-        for any in ["127.0.0.1:0", "[::1]:0"] {
-            let (mut a, mut b) = match (Socket::bind(any.parse().unwrap()), Socket::bind(any.parse().unwrap())) {
-                (Ok(a), Ok(b)) => (a, b),
-                _ => {
-                    assert!(any.starts_with('['), "IPv4 loopback is always there");
-                    continue;
-                }
+        for any in LOOPBACKS {
+            let [mut a, mut b] = match sockets(any) {
+                Some(sockets) => sockets,
+                None => continue,
             };
             let mut outbox = Outbox::default();
             for i in 0..100u8 {
                 assert!(outbox.push(b.local_address().unwrap(), &[i; 3]));
             }
-            assert_eq!(a.send(&mut outbox), 0);
+            assert_eq!(a.send(&mut outbox), Sent::default());
             assert!(outbox.is_empty());
             let from = a.local_address().unwrap();
-            let mut poller = Poller::new().unwrap();
-            poller.register(b.fd(), 0, false).unwrap();
-            let mut seen = Vec::new();
-            while seen.len() < 100 {
-                poller.wait(1_000_000);
-                assert!(poller.ready().count() > 0, "only {} came", seen.len());
-                b.receive(|address, bytes| {
-                    assert_eq!((address, bytes.len()), (from, 3));
-                    seen.push(bytes[0]);
-                });
+            let expected: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i; 3]).collect();
+            assert_eq!(receive(&mut b, 100, from), expected);
+        }
+    }
+
+    #[test]
+    fn joined_datagrams_arrive_as_they_were_put_in() {
+        for any in LOOPBACKS {
+            let [mut a, mut b, mut c] = match sockets(any) {
+                Some(sockets) => sockets,
+                None => continue,
+            };
+            assert!(a.join(true), "this kernel has GSO");
+            let (from, mut rng) = (a.local_address().unwrap(), Rng::new([1; 16]));
+            for sizes in [1, 2, 400] {
+                let mut outbox = Outbox::default();
+                let mut expected = [Vec::new(), Vec::new()];
+                for i in 0..100u8 {
+                    let mut datagram = vec![i; 1_000 + rng.u32() as usize % sizes];
+                    rng.fill(&mut datagram[1..]);
+                    let which = rng.u32() as usize % 2;
+                    let to = [&b, &c][which].local_address().unwrap();
+                    assert!(outbox.push(to, &datagram));
+                    expected[which].push(datagram);
+                }
+                let sent = a.send(&mut outbox);
+                assert_eq!((sent.refused, sent.parted), (0, 0));
+                assert!(outbox.is_empty());
+                match sizes {
+                    1 => assert_eq!(sent.joined, 100),
+                    _ => assert!(sent.joined > 10, "only {} were joined", sent.joined),
+                }
+                let [of_b, of_c] = expected;
+                assert_eq!(receive(&mut b, of_b.len(), from), of_b);
+                assert_eq!(receive(&mut c, of_c.len(), from), of_c);
             }
-            assert_eq!(seen, (0..100).collect::<Vec<u8>>());
+        }
+    }
+
+    #[test]
+    fn a_run_that_the_kernel_refuses_goes_one_by_one() {
+        let [mut a, mut b] = sockets(LOOPBACKS[0]).unwrap();
+        assert!(a.join(true));
+        // With checksums off the kernel takes no segments (EINVAL), but datagrams.
+        let (so_no_check, on): (c_int, c_int) = (11, 1);
+        let value: *const c_int = &on;
+        // SAFETY: the pointer is to a c_int that lives through the call.
+        let off = unsafe { setsockopt(a.fd(), SOL_SOCKET, so_no_check, value.cast(), 4) };
+        assert_eq!(off, 0);
+        let mut outbox = Outbox::default();
+        let to = b.local_address().unwrap();
+        for i in 0..10u8 {
+            // Four runs: a shorter one ends each.
+            assert!(outbox.push(to, &vec![i; if i % 3 == 2 { 50 } else { 100 }]));
+        }
+        let sent = a.send(&mut outbox);
+        let expected: Vec<Vec<u8>> = (0..10).map(|i| vec![i; if i % 3 == 2 { 50 } else { 100 }]).collect();
+        assert_eq!((sent.refused, sent.joined, sent.parted), (0, 0, 3));
+        assert_eq!(receive(&mut b, 10, a.local_address().unwrap()), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_counted_and_holds_up_nothing() {
+        let [mut a, mut b] = sockets(LOOPBACKS[0]).unwrap();
+        for gso in [false, true] {
+            assert_eq!(a.join(gso), gso);
+            let mut outbox = Outbox::default();
+            // A socket of IPv4 can't send to IPv6.
+            let nowhere: SocketAddr = "[2001:db8::1]:5000".parse().unwrap();
+            for i in 0..6u8 {
+                assert!(outbox.push(b.local_address().unwrap(), &[i; 20]));
+                assert!(outbox.push(nowhere, &[i; 20]));
+            }
+            let sent = a.send(&mut outbox);
+            assert_eq!((sent.refused, sent.parted), (6, u64::from(gso)));
+            let expected: Vec<Vec<u8>> = (0..6u8).map(|i| vec![i; 20]).collect();
+            assert_eq!(receive(&mut b, 6, a.local_address().unwrap()), expected);
         }
     }
 
