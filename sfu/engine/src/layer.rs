@@ -103,7 +103,7 @@ impl Layer {
         let fresh = if packet.codec.is_audio() {
             self.heard.take(packet.sequence)
         } else {
-            self.store.put(packet)
+            self.store.put(packet, now)
         };
         // What comes after its repair was not lost.
         if !repaired {

@@ -325,6 +325,7 @@ impl Shard {
             for (l, layer) in track.layers.iter_mut().enumerate() {
                 if layer.alive && now > layer.last_packet + SILENCE {
                     layer.alive = false;
+                    layer.store.forget();
                 }
                 // Never for each packet: a publisher may change its size or SSRC with every one.
                 if let Some((alive, size)) = layer.news(now) {
