@@ -4,6 +4,7 @@
 pub mod h264;
 pub mod opus;
 pub mod red;
+pub mod repacketizer;
 pub mod vp8;
 
 // One generator for all property tests; this crate has no dependencies, so it compiles the engine's file.
