@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..codecs import catalogue
 from .dtls import Keys
+from .sound import SoundMode
 from .types import OfferedTrack, Payload, PeerOffer
 
 log = structlog.get_logger(__name__)
@@ -212,6 +213,11 @@ class Engine:
     def remove_peer(self, peer: int) -> None:
         """Forgets the peer; slots that show it show nobody."""
         self._command(struct.pack("<BI", 7, peer))
+
+    def set_sound(self, peer: int, mode: SoundMode) -> None:
+        """How sound goes to `peer` from its next packets on; whatever it was before, numbers and times go on."""
+        flags = mode.twice | mode.joined << 1 | mode.pauses_dropped << 2
+        self._command(struct.pack("<BIBB", 8, peer, mode.redundancy, flags))
 
     def counters(self) -> dict[str, int]:
         """All counters by name, at most 100 ms old; those that begin with `drop_` say why packets went no further."""

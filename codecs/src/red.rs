@@ -107,14 +107,19 @@ impl<'a> Iterator for Redundant<'a> {
     }
 }
 
+/// Whether a redundant block can say that it is `offset` units older and holds `data`.
+pub fn fits(offset: u32, data: &[u8]) -> bool {
+    data.len() <= LONGEST_BLOCK && offset <= u32::from(LARGEST_OFFSET)
+}
+
 /// Appends a payload with these redundant blocks, the oldest first, and the primary one.
 ///
 /// A redundant block that can't be said (longer than 1023 bytes, or more than 16383 units older) is left out, and so is
 /// what is beyond the ninth. The primary's offset is not written.
 pub fn write(out: &mut Vec<u8>, redundant: &[Block], primary: Block) {
     let said = || {
-        let fits = |block: &&Block| block.data.len() <= LONGEST_BLOCK && block.offset <= LARGEST_OFFSET;
-        redundant.iter().filter(fits).take(MOST_REDUNDANT)
+        let said = |block: &&Block| fits(u32::from(block.offset), block.data);
+        redundant.iter().filter(said).take(MOST_REDUNDANT)
     };
     for block in said() {
         let rest = u32::from(block.offset) << 10 | block.data.len() as u32;

@@ -72,6 +72,26 @@ pub struct Keys {
     pub tx_salt: Vec<u8>,
 }
 
+/// How sound goes to one viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoundMode {
+    /// Earlier packets that each carries again, where the viewer offered RED: 0 to 2.
+    pub redundancy: u8,
+    /// Each packet goes a second time, 20 to 40 ms later.
+    pub twice: bool,
+    /// Packets are joined to 60 ms.
+    pub joined: bool,
+    /// Pauses are not sent.
+    pub pauses_dropped: bool,
+}
+
+impl SoundMode {
+    /// Whether packets go out that are not those that came.
+    pub fn renumbers(&self) -> bool {
+        self.joined || self.pauses_dropped
+    }
+}
+
 pub enum Command {
     AddPeer(Box<AddPeer>),
     RestartIce {
@@ -103,6 +123,10 @@ pub enum Command {
     },
     RemovePeer {
         peer: PeerId,
+    },
+    SetSound {
+        peer: PeerId,
+        mode: SoundMode,
     },
 }
 
@@ -242,6 +266,18 @@ impl Command {
                 muted: r.u8()? != 0,
             },
             7 => Command::RemovePeer { peer: r.u32()? },
+            8 => {
+                let (peer, redundancy, flags) = (r.u32()?, r.u8()?, r.u8()?);
+                Command::SetSound {
+                    peer,
+                    mode: SoundMode {
+                        redundancy: redundancy.min(2),
+                        twice: flags & 1 != 0,
+                        joined: flags & 2 != 0,
+                        pauses_dropped: flags & 4 != 0,
+                    },
+                }
+            }
             _ => return None,
         };
         if r.0.is_empty() {

@@ -13,6 +13,7 @@ use crate::resend::Resends;
 use crate::rng::Rng;
 use crate::round_trip::RoundTrip;
 use crate::slot::Slot;
+use crate::sound::Ways;
 use crate::srtp;
 use crate::track::Track;
 use crate::twcc::Arrivals;
@@ -55,6 +56,7 @@ pub struct Peer {
     pub streams: HashMap<u32, Stream>,
     pub slots: Vec<Slot>,
     pub resends: Vec<Resends>,
+    pub ways: Ways,
     pub clock: PublisherClock,
     pub arrivals: Arrivals,
     pub feedback_at: Micros,
@@ -132,6 +134,7 @@ impl Peer {
                 Track::new(number - 1, track)
             }),
             streams,
+            ways: Ways::new(slots.len()),
             resends: slots.iter().map(|slot| Resends::new(slot.kind)).collect(),
             slots,
             clock: PublisherClock::default(),

@@ -3,6 +3,8 @@
 //! Sound has no RTX stream, and no SRTP index is ever sealed over two different packets, so what is resent is the
 //! sealed bytes as first sent. Pictures are written anew from the source's store; here is only when that last was.
 
+use std::collections::VecDeque;
+
 use crate::clock::Micros;
 use crate::command::Kind;
 
@@ -18,8 +20,13 @@ struct Sealed {
     bytes: Vec<u8>,
 }
 
+/// A second copy follows the first by this much and at most a tick more: further than most bursts of loss reach.
+const TWICE_AFTER: Micros = 20_000;
+
 pub struct Resends {
     sealed: Vec<Sealed>,
+    /// Indices that go out a second time, and when.
+    twice: VecDeque<(u64, Micros)>,
     /// Index and time of late repairs, by the index's place.
     times: Vec<(u64, Micros)>,
 }
@@ -35,6 +42,7 @@ impl Resends {
                     bytes: Vec::new(),
                 })
                 .collect(),
+            twice: VecDeque::with_capacity(sealed),
             times: Vec::new(),
         }
     }
@@ -61,6 +69,30 @@ impl Resends {
             return None;
         }
         Some((place.index, &place.bytes))
+    }
+
+    /// Has the packet that was kept last sent once more, a little later.
+    pub fn send_twice(&mut self, index: u64, now: Micros) {
+        if self.twice.len() < SEALED {
+            self.twice.push_back((index, now + TWICE_AFTER));
+        }
+    }
+
+    /// Whether something is to go a second time.
+    pub fn waits(&self) -> bool {
+        !self.twice.is_empty()
+    }
+
+    /// The sealed bytes of the next packet whose second time has come.
+    pub fn twice_due(&mut self, now: Micros) -> Option<&[u8]> {
+        while self.twice.front().map_or(false, |(_, at)| *at <= now) {
+            let (index, _) = self.twice.pop_front()?;
+            let place = index as usize % SEALED;
+            if self.sealed.get(place).map_or(false, |sealed| sealed.index == index) {
+                return Some(&self.sealed[place].bytes);
+            }
+        }
+        None
     }
 
     /// Whether `index` may be resent now: a request repeated within most of a `round_trip` (the other side's measure of
@@ -91,6 +123,20 @@ mod tests {
         assert_eq!(resends.sealed(65_535, 400_000), Some((65_535, &b"first"[..])));
         assert_eq!(resends.sealed(65_535, 500_001), None);
         assert_eq!(resends.sealed(1, 0), None);
+    }
+
+    #[test]
+    fn what_goes_twice_goes_as_it_was_and_20_ms_later() {
+        let mut resends = Resends::new(Kind::Audio);
+        for index in 65_535..65_537 {
+            resends.keep(index, &index.to_be_bytes(), 0);
+            resends.send_twice(index, (index - 65_535) * 1_000);
+        }
+        assert_eq!(resends.twice_due(19_999), None);
+        assert_eq!(resends.twice_due(20_000), Some(&65_535u64.to_be_bytes()[..]));
+        assert_eq!(resends.twice_due(20_000), None);
+        resends.keep(65_536 + SEALED as u64, b"newer", 20_000);
+        assert_eq!(resends.twice_due(30_000), None, "no longer there");
     }
 
     #[test]

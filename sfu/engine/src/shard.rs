@@ -91,6 +91,11 @@ impl Shard {
                 self.show(now, viewer, slot, (publisher, track, layer), temporal);
             }
             Command::Mute { peer, track, muted } => self.mute(peer, track, muted),
+            Command::SetSound { peer, mode } => {
+                if let Some((_, peer)) = self.find(peer) {
+                    peer.ways.set(mode);
+                }
+            }
         }
     }
 
@@ -313,6 +318,7 @@ impl Shard {
         peer.keep_consent(now);
         if peer.ready() {
             peer.send_due(now, clock, scratch, outbox, counters);
+            peer.send_waiting_sound(now, clock, outbox, counters);
         }
         let connected = peer.srtp_in.is_some() && now < peer.last_received + CONNECTED;
         if connected != peer.connected {

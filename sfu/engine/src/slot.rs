@@ -19,6 +19,8 @@ use crate::packet::{Codec, Feed, Packet};
 use crate::picture::ALL_LAYERS;
 use crate::spent::Spent;
 
+mod numbers;
+
 /// Of pictures: at 30 a second, every second one dropped, 4 s of what a receiver may ask for again.
 const SEGMENTS_VIDEO: usize = 64;
 /// As many switches back can a receiver of sound still ask for a repair.
@@ -192,10 +194,10 @@ impl Slot {
         self.wanted.is_some() && self.wanted != self.showing.map(|(feed, _)| feed)
     }
 
-    /// Decides on one packet of `feed` in its life number `life` (SSRCs of one layer count its lives).
+    /// Whether a packet of `feed` in its life number `life` is shown here; where it begins something, begins it.
     ///
     /// Errors: why it does not go out.
-    pub fn accept(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
+    fn choose(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<(), Count> {
         let mut shown = self.showing == Some((feed, life));
         if shown && packet.sequence > self.newest.sequence + LEAP {
             self.rest();
@@ -218,6 +220,14 @@ impl Slot {
                 return Err(Count::DropTemporalLayer);
             }
         }
+        Ok(())
+    }
+
+    /// Decides on one packet of `feed` in its life number `life` (SSRCs of one layer count its lives).
+    ///
+    /// Errors: why it does not go out.
+    pub fn accept(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
+        self.choose(feed, life, packet)?;
         let rewritten = self.rewrite(feed, life, packet)?;
         if !self.spent.take(rewritten.index) {
             return Err(Count::DropIndexSpent);

@@ -1,12 +1,20 @@
 //! Sound on a network that loses it, in virtual time: RED opened, and written anew as its viewer needs it.
 
 mod client;
+#[path = "../src/testing.rs"]
+#[allow(dead_code)]
+mod testing;
+
+use std::collections::{HashMap, HashSet};
 
 use client::*;
+use testing::for_each_seed;
+use vardrum_codecs::opus::Frames;
 use vardrum_codecs::red::{self, Block};
-use vardrum_engine::command::Command;
+use vardrum_engine::command::{Command, SoundMode};
 use vardrum_engine::counters::Count;
 use vardrum_engine::rtcp::Packet;
+use vardrum_engine::rtp;
 use vardrum_engine::shard::Shard;
 
 const MS: u64 = 1_000;
@@ -17,6 +25,8 @@ struct House {
     now: u64,
     anna: Client,
     bo: Client,
+    /// Every media datagram that was sent to Bo, sealed, and when.
+    wire: Vec<(u64, Vec<u8>)>,
 }
 
 /// Opus, 20 ms in one frame, that says its number.
@@ -41,6 +51,7 @@ impl House {
             now: 1_000 * MS,
             anna,
             bo,
+            wire: vec![],
         };
         house.shard.command(
             house.now,
@@ -86,7 +97,7 @@ impl House {
 
     fn send(&mut self, mut packet: Vec<u8>) {
         self.shard.datagram(self.now, self.anna.address, &mut packet);
-        deliver(&mut self.shard, &mut [&mut self.anna, &mut self.bo]);
+        self.deliver();
     }
 
     /// Lets time pass in steps of the runner's tick.
@@ -94,7 +105,31 @@ impl House {
         for _ in 0..ms / 10 {
             self.now += 10 * MS;
             self.shard.tick(self.now);
-            deliver(&mut self.shard, &mut [&mut self.anna, &mut self.bo]);
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
+        for i in 0..self.shard.outbox.len() {
+            let (to, datagram) = self.shard.outbox.get(i);
+            if to == self.bo.address && datagram[0] & 0xc0 == 0x80 && !rtp::is_rtcp(datagram) {
+                self.wire.push((self.now, datagram.to_vec()));
+            }
+        }
+        deliver(&mut self.shard, &mut [&mut self.anna, &mut self.bo]);
+    }
+
+    /// How sound goes to Bo from now on.
+    fn set(&mut self, mode: SoundMode) {
+        self.shard.command(self.now, Command::SetSound { peer: 2, mode });
+    }
+
+    /// Sends the packets of these numbers, 20 ms apart.
+    fn speak(&mut self, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            let packet = self.plain(number);
+            self.send(packet);
+            self.pass(20);
         }
     }
 
@@ -172,4 +207,209 @@ fn nothing_said_while_muted_is_heard_afterwards_out_of_red() {
         .map(|got| number(&got.payload))
         .collect();
     assert_eq!(numbers, [10, 14, 15, 16]);
+}
+
+const RED_ONE: SoundMode = SoundMode {
+    redundancy: 1,
+    twice: false,
+    joined: false,
+    pauses_dropped: false,
+};
+const PLAIN: SoundMode = SoundMode {
+    redundancy: 0,
+    ..RED_ONE
+};
+
+/// The numbers of the frames in an Opus payload.
+fn frames(payload: &[u8]) -> Vec<u32> {
+    let frames = Frames::parse(payload).expect("what goes out is Opus");
+    frames
+        .iter()
+        .map(|frame| u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]))
+        .collect()
+}
+
+fn in_a_row(got: &[Got]) {
+    for pair in got.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+    }
+}
+
+#[test]
+fn red_is_written_anew_for_a_viewer_who_needs_it() {
+    let mut house = House::new();
+    house.speak(10..12);
+    house.set(SoundMode { redundancy: 2, ..PLAIN });
+    house.speak(12..16);
+    house.set(PLAIN);
+    house.speak(16..18);
+    let got = house.bo.got(SOUND_SLOT);
+    in_a_row(&got);
+    let types: Vec<u8> = got.iter().map(|got| got.payload_type).collect();
+    assert_eq!(types, [OPUS, OPUS, OPUS, RED, RED, RED, OPUS, OPUS]);
+    for (at, expected) in [(3, vec![12]), (4, vec![12, 13]), (5, vec![13, 14])] {
+        let blocks = red::parse(&got[at].payload).unwrap();
+        let earlier: Vec<u32> = blocks.redundant().map(|block| number(block.data)).collect();
+        assert_eq!(earlier, expected);
+        assert_eq!(number(blocks.primary().data), 10 + at as u32);
+        assert!(blocks.redundant().all(|block| block.payload_type == OPUS));
+        let offsets: Vec<u16> = blocks.redundant().map(|block| block.offset).collect();
+        assert_eq!(offsets, [1920, 960][2 - expected.len()..]);
+    }
+}
+
+#[test]
+fn what_goes_twice_is_the_same_bytes_20_to_40_ms_later() {
+    let mut house = House::new();
+    house.set(SoundMode { twice: true, ..PLAIN });
+    house.speak(10..30);
+    house.pass(100);
+    assert_eq!(house.bo.got(SOUND_SLOT).len(), 20);
+    assert_eq!(house.wire.len(), 40);
+    for (at, datagram) in &house.wire {
+        let times: Vec<u64> = house
+            .wire
+            .iter()
+            .filter(|(_, other)| other == datagram)
+            .map(|(at, _)| *at)
+            .collect();
+        assert_eq!(times.len(), 2);
+        assert!((20 * MS..=40 * MS).contains(&(times[1] - times[0])), "{at}: {times:?}");
+    }
+    assert_eq!(house.count(Count::AudioTwice), 20);
+}
+
+#[test]
+fn sound_for_a_starved_viewer_is_joined_to_60_ms_and_never_over_a_gap() {
+    let mut house = House::new();
+    house.speak(1..3);
+    house.set(SoundMode { joined: true, ..PLAIN });
+    house.speak(3..9);
+    let _lost = house.plain(9);
+    house.speak(10..14);
+    house.pass(100);
+    house.set(PLAIN);
+    house.speak(14..16);
+    let got = house.bo.got(SOUND_SLOT);
+    in_a_row(&got);
+    let numbers: Vec<Vec<u32>> = got.iter().map(|got| frames(&got.payload)).collect();
+    let expected: [&[u32]; 8] = [&[1], &[2], &[3, 4, 5], &[6, 7, 8], &[10, 11, 12], &[13], &[14], &[15]];
+    assert_eq!(numbers, expected);
+    let first = got[0].timestamp.wrapping_sub(FRAME);
+    for got in &got {
+        assert_eq!(got.timestamp, first.wrapping_add(frames(&got.payload)[0] * FRAME));
+    }
+}
+
+#[test]
+fn pauses_are_not_sent_and_leave_no_gap_in_the_numbers() {
+    let mut house = House::new();
+    house.set(SoundMode {
+        pauses_dropped: true,
+        ..PLAIN
+    });
+    house.speak(1..6);
+    for number in 6..56 {
+        let packet = house
+            .anna
+            .packet_of(MICROPHONE, 0, OPUS, number * FRAME, false, &[0xf8]);
+        house.send(packet);
+        house.pass(20);
+    }
+    house.speak(56..60);
+    let got = house.bo.got(SOUND_SLOT);
+    in_a_row(&got);
+    let spoken: Vec<&Got> = got.iter().filter(|got| got.payload.len() > 1).collect();
+    assert_eq!(spoken.len(), 9);
+    assert_eq!(
+        got.len(),
+        9 + 10 + 2,
+        "the end of the word, and an empty frame each 400 ms"
+    );
+    let begins: Vec<bool> = spoken.iter().map(|got| got.marker).collect();
+    assert_eq!(begins, [true, false, false, false, false, true, false, false, false]);
+    assert_eq!(spoken[5].timestamp.wrapping_sub(spoken[4].timestamp), 51 * FRAME);
+    assert_eq!(house.count(Count::DropSilence), 38);
+}
+
+#[test]
+fn however_modes_change_no_index_is_sealed_twice_and_nothing_is_heard_twice_or_out_of_place() {
+    for_each_seed(200, |random| {
+        let mut house = House::new();
+        let lossy = random.one_in(2);
+        let first = [1, 60_000, 65_500][random.below(3)];
+        let ssrc = house.anna.ssrc(MICROPHONE, 0, false);
+        house.anna.start_at(ssrc, first);
+        if first > 1 {
+            house.anna.wrap(ssrc);
+        }
+        let mut held: Vec<Vec<u8>> = Vec::new();
+        for number in 1..400 {
+            if random.one_in(20) {
+                house.set(SoundMode {
+                    redundancy: random.below(3) as u8,
+                    twice: random.one_in(2),
+                    joined: random.one_in(2),
+                    pauses_dropped: random.one_in(2),
+                });
+            }
+            let redundancy = (random.below(3) as u32).min(number - 1);
+            let packet = if random.one_in(2) {
+                house.red(number, redundancy)
+            } else {
+                house.plain(number)
+            };
+            match random.below(if lossy { 10 } else { 1 }) {
+                8 => held.push(packet),
+                9 => {}
+                _ => house.send(packet),
+            }
+            if random.one_in(5) {
+                std::mem::take(&mut held)
+                    .into_iter()
+                    .for_each(|packet| house.send(packet));
+            }
+            house.pass(20);
+            if random.one_in(4) {
+                let lost = house
+                    .bo
+                    .media
+                    .last()
+                    .map_or(0, |got| got.sequence)
+                    .wrapping_sub(random.below(40) as u16);
+                let slot = house.bo.slot_ssrc(SOUND_SLOT);
+                house.bo.nack(&mut house.shard, house.now, slot, &[lost]);
+                house.deliver();
+            }
+        }
+        house.pass(100);
+        let mut sealed: HashMap<u16, Vec<u8>> = HashMap::new();
+        for (_, datagram) in &house.wire {
+            let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
+            let before = sealed.entry(sequence).or_insert_with(|| datagram.clone());
+            assert_eq!(before, datagram, "number {sequence} over two packets");
+        }
+        // The client opens each index once, so all of these are different.
+        let got = house.bo.got(SOUND_SLOT);
+        if !lossy {
+            in_a_row(&got);
+        }
+        let mut heard = HashSet::new();
+        let mut base = None;
+        for got in &got {
+            let payload = match got.payload_type {
+                RED => red::parse(&got.payload).unwrap().primary().data,
+                _ => &got.payload,
+            };
+            for (place, number) in frames(payload).into_iter().enumerate() {
+                assert!(heard.insert(number), "{number} is heard twice");
+                let zero = got
+                    .timestamp
+                    .wrapping_add(place as u32 * FRAME)
+                    .wrapping_sub(number * FRAME);
+                assert_eq!(*base.get_or_insert(zero), zero, "{number} is out of place");
+            }
+        }
+        assert!(lossy || heard.len() == 399, "{} of 399", heard.len());
+    });
 }
