@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 # PEP 517's own list of what the build needs, so that it stands in one place.
 BUILD_NEEDS = $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")')
-CRATES := codecs sfu/engine
+CRATES := codecs sfu/engine bench/native
 RUST := $(shell find $(CRATES) -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 # What clippy of Debian 12 (0.1.63) warns of, and later ones don't: its makers found these too strict, or mended them.
 OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings derive-partial-eq-without-eq redundant-clone

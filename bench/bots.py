@@ -1,0 +1,436 @@
+"""Bots in real visits: the contract's HTTP and websocket here, ICE, DTLS, SRTP and media in the native crowd.
+
+A `Bot` is one participant; `Portal` books rooms; `Visit` is people who meet. Load tests and benchmarks build on these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+
+from . import description
+from .description import Credentials, Line, Remote
+from .native_bots import NativeBots
+
+ACTOR = {"id": "bench", "name": "Bench", "care_unit": "Bench"}
+_numbers = itertools.count(1)
+
+
+class Refused(Exception):
+    """The server answered with a problem document; its status is in `status`."""
+
+    def __init__(self, call: str, status: int, problem: Any) -> None:
+        super().__init__(f"{call}: {status} {problem}")
+        self.status = status
+
+
+class Portal:
+    """A booking portal with one API key."""
+
+    def __init__(self, base: str, key: str) -> None:
+        self.base = base
+        actor = base64.urlsafe_b64encode(json.dumps(ACTOR).encode()).decode().rstrip("=")
+        headers = {"Authorization": f"Bearer {key}", "Vardrum-Actor": actor}
+        self._http = aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=32))
+
+    async def __aenter__(self) -> Portal:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON of an answer.
+
+        Raises:
+            Refused: any status from 400 up.
+        """
+        return await _call(self._http, method, self.base + path, body)
+
+    async def book(self, people: int, *, max_participants: int | None = None) -> tuple[str, list[dict[str, Any]]]:
+        """A room that is open now, and its people: a host, a patient, relatives. Nobody has to show a document."""
+        now = datetime.now(UTC)
+        roles = ["caregiver", "patient", *["relative"] * people][:people]
+        room = await self.call(
+            "POST",
+            "/v1/rooms",
+            {
+                "title": "Bench",
+                "care_unit": {"name": ACTOR["care_unit"]},
+                "starts_at": now.isoformat(),
+                "ends_at": (now + timedelta(hours=2)).isoformat(),
+                "max_participants": max_participants or max(2, people),
+                "identity_policy": {"patient": "none"},
+                "participants": [
+                    {"display_name": f"Bot {place}", "role": role, "host": place == 0}
+                    for place, role in enumerate(roles)
+                ],
+            },
+        )
+        return room["id"], sorted(room["participants"], key=lambda one: str(one["display_name"]))
+
+    async def vouch(self, participant: Mapping[str, Any]) -> dict[str, str]:
+        """What a host gets in with at once."""
+        path = f"/v1/rooms/{participant['room']}/participants/{participant['id']}/sessions"
+        return {"embed_token": (await self.call("POST", path, {}))["embed_token"]}
+
+
+def invitation(participant: Mapping[str, Any]) -> dict[str, str]:
+    """What somebody gets in with who has a link."""
+    return {"invite": participant["join_url"].partition("#")[2]}
+
+
+async def _call(http: aiohttp.ClientSession, method: str, url: str, body: Any = None) -> Any:
+    async with http.request(method, url, json=body) as answer:
+        said = await answer.json(content_type=None)
+        if answer.status >= 400:
+            raise Refused(f"{method} {url}", answer.status, said)
+        return said
+
+
+class Crowd:
+    """Native processes and the bots in them: hands each event to its bot.
+
+    Attributes:
+        lost: bots whose path was lost, or whose handshake failed, with why.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.natives = [NativeBots(self._on_event) for _ in range(processes)]
+        self.bots: dict[int, Bot] = {}
+        self.lost: list[str] = []
+
+    def native(self, number: int) -> NativeBots:
+        """The process in which bot `number` lives."""
+        return self.natives[number % len(self.natives)]
+
+    def _on_event(self, event: str, number: int, at: int, what: str) -> None:
+        if event in ("lost", "failed"):
+            self.lost.append(f"bot {number} {event}: {what}")
+        if (bot := self.bots.get(number)) is not None:
+            bot.on_native(event, at, what)
+
+
+class Bot:
+    """One participant.
+
+    Attributes:
+        state: the last of `waiting identifying held admitted denied removed ended`; "" before.
+        slots: participant to source to mid, as the server last said.
+        times: seconds since 1970 of what has happened: `hello offer answer connected picture admitted`.
+        pictures: SSRCs whose first whole picture has come, and when.
+    """
+
+    def __init__(self, crowd: Crowd, base: str, secret: Mapping[str, str], *, layers: int = 1) -> None:
+        """
+        Args:
+            secret: the body of `POST /v1/sessions`.
+            layers: of the camera: 1 without a rid, or as many as `welcome.send` says.
+        """
+        self.number = next(_numbers)
+        self.state = ""
+        self.slots: dict[str, dict[str, str]] = {}
+        self.queue: list[dict[str, Any]] = []
+        self.times: dict[str, float] = {}
+        self.pictures: dict[int, float] = {}
+        self.session: dict[str, Any] = {}
+        self.welcome: dict[str, Any] = {}
+        self.errors: list[dict[str, Any]] = []
+        self.restarts = 0
+        self._crowd = crowd
+        self._native = crowd.native(self.number)
+        self._base = base
+        self._secret = dict(secret)
+        self._layers = layers
+        self._offers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[str]] = {}
+        self._credentials = Credentials()
+        self._ssrcs = [secrets.randbits(31) + 1 for _ in range(9)]
+        self._changed = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        # Everybody has an address of their own, as in life: what limits one address must not limit the crowd.
+        self.address = f"127.{64 + self.number // 62500 % 128}.{self.number // 250 % 250}.{self.number % 250 + 1}"
+        connector = aiohttp.TCPConnector(limit=2, local_addr=(self.address, 0))
+        self._http = aiohttp.ClientSession(connector=connector)
+        crowd.bots[self.number] = self
+
+    @property
+    def id(self) -> str:
+        """The participant's id."""
+        return str(self.session["participant"])
+
+    async def arrive(self) -> None:
+        """Opens the session and says hello; returns once the server has said where one is."""
+        self.session = await _call(self._http, "POST", f"{self._base}/v1/sessions", self._secret)
+        self._secret = {"resume": self.session["resume"]}
+        await self.hello()
+
+    async def hello(self) -> None:
+        """A websocket, new or anew."""
+        await self._hang_up()
+        self.state, self.welcome = "", {}
+        self._socket = await self._http.ws_connect(self.session["websocket_url"], max_msg_size=1 << 20)
+        self._reader = asyncio.create_task(self._read(self._socket))
+        self.times["hello"] = time.time()
+        await self.say("hello", token=self.session["token"], device={"cores": 4})
+        await self.until(lambda: self.welcome and self.state, "welcome")
+
+    async def say(self, kind: str, **fields: Any) -> None:
+        """Sends a message."""
+        assert self._socket is not None, "not arrived"
+        await self._socket.send_str(json.dumps({"type": kind, **fields}))
+
+    async def until(self, condition: Callable[[], Any], what: str, deadline: float = 20.0) -> None:
+        """Until something is so for this bot; asked whenever something has happened to it.
+
+        Raises:
+            TimeoutError: naming `what`.
+        """
+        try:
+            async with asyncio.timeout(deadline):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            errors = f", errors {self.errors[-2:]}" if self.errors else ""
+            raise TimeoutError(f"bot {self.number} ({self.state}): no {what} in {deadline:g} s{errors}") from None
+
+    async def join(self) -> None:
+        """Offers as soon as one is admitted; media begins. Again: a new peer that replaces the former."""
+        await self.until(lambda: self.state in ("admitted", "identifying"), "admission", 60)
+        self._credentials = Credentials()
+        self._ssrcs = [secrets.randbits(31) + 1 for _ in range(9)]
+        self.pictures.clear()
+        self.times["offer"] = time.time()
+        answer = description.read(await self.offer(self._offer(), restart=False))
+        self.times["answer"] = time.time()
+        self._native.say("add", **self._plan(answer))
+
+    async def restart_ice(self) -> None:
+        """An ICE restart of the peer one has."""
+        self._credentials = Credentials()
+        self.restarts += 1
+        answer = description.read(await self.offer(self._offer(), restart=True))
+        local = self._credentials.as_dict()
+        self._native.say("restart", bot=self.number, local=local, remote=answer.credentials)
+
+    async def offer(self, sdp: str, *, restart: bool) -> str:
+        """Sends an offer; returns the answer.
+
+        Raises:
+            ConnectionError: it was refused.
+            TimeoutError: no answer came.
+        """
+        number = next(self._offers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        await self.say("offer", id=number, sdp=sdp, restart=restart)
+        return await asyncio.wait_for(self._answers[number], 20)
+
+    async def wish(self, height: int = 360) -> None:
+        """Wishes for everyone's camera at this height."""
+        show = [{"participant": other, "source": "camera", "max_height": height} for other in self.slots]
+        await self.say("wishes", show=show)
+
+    async def mute(self, source: str, muted: bool) -> None:
+        """Says so, and sends nothing of it; or again."""
+        await self.say("muted", source=source, muted=muted)
+        if source == "microphone":
+            self._native.say("send", bot=self.number, sound=not muted)
+        else:
+            self._native.say("send", bot=self.number, rids=[] if muted else self._rids() or [""])
+
+    def send(self, **fields: Any) -> None:
+        """Sends from now on (`sound`, `rids`; see the native crowd), without a word to the server."""
+        self._native.say("send", bot=self.number, **fields)
+
+    def rebind(self, *, quiet: bool) -> None:
+        """Media goes on from another port."""
+        self._native.say("rebind", bot=self.number, quiet=quiet)
+
+    async def leave(self) -> None:
+        """Says so, and ends media."""
+        with contextlib.suppress(ConnectionError):
+            await self.say("leave")
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends media and the websocket, without a leave; may be called twice."""
+        if self._crowd.bots.pop(self.number, None) is not None and "answer" in self.times:
+            self._native.say("stop", bot=self.number)
+        await self._hang_up()
+        await self._http.close()
+
+    async def meets(self, others: int) -> None:
+        """Until there is a slot for as many others, and their first pictures; wishes for them in between."""
+        await self.until(lambda: len(self.slots) == others, "slot for everyone")
+        await self.wish()
+        await self.until(lambda: self.sees(others), "picture of everyone")
+
+    def sees(self, others: int) -> bool:
+        """Whether the first pictures of as many others have come."""
+        return len(self.pictures) >= others
+
+    def on_native(self, event: str, at: int, what: str) -> None:
+        """Takes an event of the native crowd."""
+        if event == "picture":
+            self.pictures.setdefault(int(what), at / 1e6)
+        self.times.setdefault(event, at / 1e6)
+        self._changed.set()
+
+    async def _hang_up(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._socket is not None:
+            await self._socket.close()
+
+    def _rids(self) -> list[str]:
+        encodings = self.welcome["send"]["camera"]["encodings"]
+        return [one["rid"] for one in encodings if "rid" in one] if self._layers > 1 else []
+
+    def _offer(self) -> str:
+        rids = self._rids()
+        slots = self.welcome["slots"]
+        lines = [
+            Line("audio", "sendonly", ssrcs=self._ssrcs[:1]),
+            Line("video", "sendonly", rids=rids, ssrcs=() if rids else self._ssrcs[1:3]),
+            Line("video", "sendonly", ssrcs=self._ssrcs[7:9]),
+            *[Line("audio", "recvonly")] * slots["audio"],
+            *[Line("video", "recvonly")] * slots["video"],
+        ]
+        return description.write(lines, self._credentials, self._native.fingerprint)
+
+    def _plan(self, answer: Remote) -> dict[str, Any]:
+        """What the native bot is to be, by the server's answer."""
+        camera = answer.lines[1]
+        media = next((pt for pt, name in camera.payloads.items() if name == "vp8"), description.VP8)
+        wanted = self.welcome["send"]["camera"]
+        layers = [one for one in wanted["encodings"] if self._layers > 1] or [wanted["encodings"][-1]]
+        video = [
+            {
+                "ssrc": self._ssrcs[1 + 2 * place],
+                "rtx_ssrc": self._ssrcs[2 + 2 * place],
+                "pt": media,
+                "rtx_pt": camera.repairs.get(media, description.VP8_RTX),
+                "mid": camera.mid,
+                **({"rid": layer["rid"]} if self._layers > 1 else {}),
+                "bitrate": layer["maxBitrate"],
+                "width": int(wanted["width"] / layer.get("scaleResolutionDownBy", 1)),
+                "height": int(wanted["height"] / layer.get("scaleResolutionDownBy", 1)),
+                "rate": wanted["frame_rate"],
+            }
+            for place, layer in enumerate(layers[:3])
+        ]
+        return {
+            "bot": self.number,
+            "from": self.address,
+            "server": answer.address,
+            "local": self._credentials.as_dict(),
+            "remote": answer.credentials,
+            "fingerprint": answer.fingerprint,
+            "extensions": answer.extensions,
+            "sound": {"ssrc": self._ssrcs[0], "pt": description.OPUS, "mid": answer.lines[0].mid},
+            "video": video,
+            "hears": hears(answer),
+        }
+
+    async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in websocket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self._on_message(json.loads(message.data))
+                self._changed.set()
+
+    def _on_message(self, said: dict[str, Any]) -> None:
+        match said["type"]:
+            case "welcome":
+                self.welcome = said
+            case "waiting" | "identifying" | "held" | "admitted" | "denied" | "removed" | "ended":
+                self.state = said["type"]
+                self.times.setdefault(said["type"], time.time())
+            case "answer" if not self._answers[said["id"]].done():
+                self._answers[said["id"]].set_result(said["sdp"])
+            case "error":
+                self.errors.append(said)
+                answer = self._answers.get(said.get("re", 0))
+                if answer is not None and not answer.done():
+                    answer.set_exception(ConnectionError(f"offer refused: {said['code']} {said['detail']}"))
+            case "queue":
+                self.queue = said["queue"]
+            case "slots":
+                slots: dict[str, dict[str, str]] = {}
+                for slot in said["slots"]:
+                    slots.setdefault(slot["participant"], {})[slot["source"]] = slot["mid"]
+                self.slots = slots
+
+
+def hears(remote: Remote) -> list[dict[str, Any]]:
+    """The streams that the other side announces, as native bots take them."""
+    return [
+        {
+            "ssrc": line.ssrcs[0],
+            "sound": line.kind == "audio",
+            **({"rtx_ssrc": line.ssrcs[1]} if len(line.ssrcs) > 1 else {}),
+        }
+        for line in remote.lines
+        if line.ssrcs and line.direction in ("sendonly", "sendrecv")
+    ]
+
+
+class Visit:
+    """A host, a patient and relatives who meet: the host comes in vouched for, and admits the others.
+
+    Attributes:
+        bots: the host first.
+    """
+
+    def __init__(self, bots: Sequence[Bot]) -> None:
+        self.bots = list(bots)
+
+    @classmethod
+    async def begin(cls, crowd: Crowd, portal: Portal, *, people: int = 3, layers: int = 1) -> Visit:
+        """Books a room, brings everybody in, and returns when everyone has a picture of everyone else.
+
+        Raises:
+            TimeoutError, ConnectionError, Refused: somebody did not get so far; all of them have gone.
+        """
+        _, invited = await portal.book(people)
+        host = Bot(crowd, portal.base, await portal.vouch(invited[0]), layers=layers)
+        visit = cls([host, *(Bot(crowd, portal.base, invitation(one), layers=layers) for one in invited[1:])])
+        try:
+            await visit._meet()
+        except BaseException:
+            await visit.close()
+            raise
+        return visit
+
+    async def _meet(self) -> None:
+        host, *others = self.bots
+        await host.arrive()
+        await asyncio.gather(host.join(), *(self._come_in(host, one) for one in others))
+        await self.seen()
+
+    async def _come_in(self, host: Bot, guest: Bot) -> None:
+        await guest.arrive()
+        if guest.state == "waiting":
+            await host.until(lambda: any(one["participant"] == guest.id for one in host.queue), "guest in the queue")
+            await host.say("admit", participant=guest.id)
+        await guest.join()
+
+    async def seen(self) -> None:
+        """Until everyone has the first picture of everyone else."""
+        others = len(self.bots) - 1
+        await asyncio.gather(*(bot.meets(others) for bot in self.bots))
+
+    async def close(self) -> None:
+        """Everybody leaves."""
+        await asyncio.gather(*(bot.leave() if bot.welcome else bot.close() for bot in self.bots))

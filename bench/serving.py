@@ -1,0 +1,183 @@
+"""`vardrum serve` in a process of its own, and what it uses: read from /proc, so that asking costs it nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+VARDRUM = str(Path(sys.executable).with_name("vardrum"))
+SCOPES = ("rooms:read", "rooms:write", "admission", "vouch", "reports", "admin")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used, and holds.
+
+    Attributes:
+        cpu: seconds of user and system time since its start.
+        threads: CPU seconds of each thread by its name and number.
+        rss: bytes of memory that are resident.
+        fds: open file descriptors.
+    """
+
+    at: float
+    cpu: float
+    threads: Mapping[str, float]
+    rss: int
+    fds: int
+
+
+def usage(pid: int) -> Usage:
+    """What process `pid` uses now.
+
+    Raises:
+        FileNotFoundError, ProcessLookupError: it has ended.
+    """
+    root = Path(f"/proc/{pid}")
+    threads = {}
+    for task in (root / "task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            threads[f"{(task / 'comm').read_text().strip()}/{task.name}"] = _cpu(task)
+    rss = int((root / "statm").read_text().split()[1]) * _PAGE
+    return Usage(time.monotonic(), _cpu(root), threads, rss, len(os.listdir(root / "fd")))
+
+
+def _cpu(task: Path) -> float:
+    # The name, in brackets, may hold anything.
+    fields = (task / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def socket_drops(port: int) -> int:
+    """Datagrams that the kernel had to throw away because nobody read this UDP port in time."""
+    drops = 0
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port:
+                drops += int(fields[-1])
+    return drops
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Serving:
+    """A server on loopback with a data folder of its own.
+
+    Attributes:
+        http, key: base URL and API key, after `start`.
+        media_port: of the first shard.
+    """
+
+    def __init__(self, data: Path, *, prefix: Iterable[str] = (), env: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        self.http = self.key = self.metrics_url = ""
+        self.media_port = _free_port(socket.SOCK_DGRAM)
+        self._metrics_port = _free_port(socket.SOCK_STREAM)
+        self._listen = f"127.0.0.1:{_free_port(socket.SOCK_STREAM)}"
+        self._prefix = tuple(prefix)
+        self._env = {"VARDRUM_METRICS__LISTEN": f"127.0.0.1:{self._metrics_port}", **(env or {})}
+        self._child: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not started"
+        return self._child.pid
+
+    async def start(self) -> Serving:
+        """Starts it and makes an API key.
+
+        Raises:
+            RuntimeError: it ended; the text has what it printed.
+        """
+        self.data.mkdir(parents=True, exist_ok=True)
+        ready = self.data / "ready.json"
+        ready.unlink(missing_ok=True)
+        command = [VARDRUM, "serve", "--data", str(self.data), "--http", self._listen, "--media-ip", "127.0.0.1"]
+        command += ["--media-port", str(self.media_port), "--ready-file", str(ready)]
+        with (self.data / "server.log").open("ab") as log:
+            self._child = await asyncio.create_subprocess_exec(
+                *("setpriv", "--pdeathsig", "KILL"),
+                *self._prefix,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._env},
+            )
+        end = time.monotonic() + 30
+        while not (ready.exists() and ready.read_text().endswith("\n")):
+            if self._child.returncode is not None or time.monotonic() > end:
+                raise RuntimeError(f"the server did not start:\n{self.log()}")
+            await asyncio.sleep(0.02)
+        self.http = json.loads(ready.read_text())["http"]
+        if not self.key:
+            await self._vardrum("tenants", "create", "bench")
+            wanted = [word for scope in SCOPES for word in ("--scope", scope)]
+            said = await self._vardrum("keys", "create", "--tenant", "bench", "--name", "bench", *wanted)
+            self.key = re.findall(r"vrk_\S+", said)[0]
+        return self
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL after 10 s; may be called twice."""
+        if self._child is None or self._child.returncode is not None:
+            return
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._child.wait(), 10)
+        except TimeoutError:
+            self._child.kill()
+            await self._child.wait()
+
+    async def __aenter__(self) -> Serving:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def usage(self) -> Usage:
+        """What the server uses now."""
+        return usage(self.pid)
+
+    def log(self, last: int = 4000) -> str:
+        """The end of what it has printed."""
+        return (self.data / "server.log").read_text(encoding="utf-8", errors="replace")[-last:]
+
+    async def metrics(self) -> dict[str, float]:
+        """Its Prometheus samples by name with labels, such as `vardrum_media_drops_total{reason="…"}`."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{self._metrics_port}/metrics") as answer,
+        ):
+            lines = (await answer.text()).splitlines()
+        samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
+    async def _vardrum(self, *arguments: str) -> str:
+        child = await asyncio.create_subprocess_exec(
+            *(VARDRUM, *arguments, "--data", str(self.data)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await child.communicate()
+        if child.returncode != 0:
+            raise RuntimeError(f"vardrum {' '.join(arguments)}: {errors.decode()}")
+        return output.decode()
