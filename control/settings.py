@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..sfu.types import MediaSettings
@@ -22,6 +31,9 @@ DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
 PREFIX = "VARDRUM_"
 # Each has a port and about 3 MB of buffers; no machine that this was tried on has more cores.
 MAX_SHARDS = 64
+# One per network and address family is usual; each is two candidates in every m-section of every answer.
+MAX_PUBLIC_IPS = 4
+PHONES = "the address that phones reach this server on, such as 192.0.2.10"
 # Read by `vardrum demo`'s scripts and load tests, not settings.
 NOT_SETTINGS = frozenset({"VARDRUM_API_KEY", "VARDRUM_CONFIG"})
 
@@ -37,14 +49,20 @@ def _ip(value: str) -> str:
         raise ValueError("is not an IP address (expected one like 192.0.2.10 or 2001:db8::10)") from None
 
 
-def _ip_or_empty(value: str) -> str:
-    if value == "":
-        return value
+def _public_ips(value: object) -> object:
+    """One address, several (a list, or separated by commas), or none."""
+    listed = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if listed == [""]:
+        return ()
     try:
-        return str(ipaddress.ip_address(value))
+        if not isinstance(listed, (list, tuple)) or not 1 <= len(listed) <= MAX_PUBLIC_IPS:
+            raise ValueError
+        found = [ipaddress.ip_address(one) for one in listed if isinstance(one, str)]
+        if len(found) != len(listed) or any(one.is_unspecified for one in found):
+            raise ValueError
     except ValueError:
-        expected = "expected the address that phones reach this server on, such as 192.0.2.10"
-        raise ValueError(f"is not an IP address ({expected})") from None
+        raise ValueError(f"is not an IP address (expected {PHONES})") from None
+    return tuple(str(one) for one in found)
 
 
 def _public_url(value: str) -> str:
@@ -99,10 +117,18 @@ class Http(_Part):
 
 class Media(_Part):
     ip: Annotated[str, AfterValidator(_ip)]
-    public_ip: Annotated[str, AfterValidator(_ip_or_empty)]
+    public_ip: Annotated[tuple[str, ...], BeforeValidator(_public_ips)]
     port: Port
     shards: Annotated[int | Literal["auto"], BeforeValidator(_shards)]
     gso: bool
+    tcp: bool
+
+    @field_validator("public_ip")
+    @classmethod
+    def _can_be_reached(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not value and (ip := info.data.get("ip")) and ipaddress.ip_address(ip).is_unspecified:
+            raise ValueError(f"names none, and media.ip {ip} is every address (expected {PHONES})")
+        return value
 
 
 class Metrics(_Part):
@@ -157,10 +183,11 @@ class Settings(BaseSettings):
         shards = len(os.sched_getaffinity(0)) if media.shards == "auto" else media.shards
         return MediaSettings(
             ip=media.ip,
-            public_ip=media.public_ip or None,
+            public_ips=media.public_ip,
             port=media.port,
             shards=min(shards, MAX_SHARDS),
             gso=media.gso,
+            tcp=media.tcp,
         )
 
 

@@ -29,7 +29,7 @@ _ffi = cffi.FFI()
 _ffi.cdef("""
     typedef struct shard shard;
     shard *vardrum_shard_start(
-        const uint8_t *ip, size_t ip_len, uint16_t port, bool gso, uint8_t *error, size_t error_len);
+        const uint8_t *ip, size_t ip_len, uint16_t port, bool gso, bool tcp, uint8_t *error, size_t error_len);
     void vardrum_shard_stop(shard *);
     uint16_t vardrum_shard_port(const shard *);
     int vardrum_shard_event_fd(const shard *);
@@ -126,7 +126,15 @@ class Path:
     peer: int
 
 
-Event = Dtls | Connection | Layer | Path
+@dataclass(frozen=True)
+class Transport:
+    """Consent to send (RFC 7675) was lost: nothing came for 30 s from where media goes; or it is there again."""
+
+    peer: int
+    consent: bool
+
+
+Event = Dtls | Connection | Layer | Path | Transport
 
 
 class EngineError(Exception):
@@ -141,15 +149,18 @@ class Engine:
         port: UDP port; 0 lets the system choose.
         on_event: called on the event loop for each event.
         gso: whether datagrams of one size for one destination may go out as one, where kernel and device can.
+        tcp: whether the same port takes TCP connections too.
 
     Raises:
         EngineError: the address can't be bound.
     """
 
-    def __init__(self, ip: str, port: int, on_event: Callable[[Event], None], *, gso: bool = True) -> None:
+    def __init__(
+        self, ip: str, port: int, on_event: Callable[[Event], None], *, gso: bool = True, tcp: bool = False
+    ) -> None:
         error = _ffi.new("uint8_t[]", 256)
         text = ip.encode()
-        self._shard = _lib.vardrum_shard_start(text, len(text), port, gso, error, 256)
+        self._shard = _lib.vardrum_shard_start(text, len(text), port, gso, tcp, error, 256)
         if self._shard == _ffi.NULL:
             reason = bytes(_ffi.buffer(error, 256)).split(b"\0")[0].decode(errors="replace")
             raise EngineError(f"media.ip {ip}, media.port {port}: {reason}")
@@ -272,6 +283,8 @@ def _event(data: bytes) -> Event:
             return Layer(peer, track, layer, bool(alive), width, height)
         case 4:
             return Path(peer)
+        case 5:
+            return Transport(peer, bool(data[5]))
     raise EngineError(f"event {kind} is not known")
 
 

@@ -15,7 +15,7 @@ from typing import Self
 import structlog
 
 from .dtls import Certificate, Handshake, Keys
-from .engine import Connection, Dtls, Event, Layer
+from .engine import Connection, Dtls, Event, Layer, Transport
 from .engine import Credentials as IceCredentials
 from .peer import GRACE, Peer, new_credentials, new_slots
 from .place import MICROPHONE, TRACK, Place
@@ -193,7 +193,8 @@ class Node:
             ufrag=local.ufrag,
             pwd=local.pwd,
             fingerprint=self._certificate.fingerprint,
-            candidates=[(self._settings.public_ip or self._settings.ip, peer.engine.port)],
+            candidates=[(address, peer.engine.port) for address in self._settings.announced],
+            tcp=self._settings.tcp,
             slots=[*peer.audio, *peer.video],
             cname=f"vardrum{peer.number}",
             version=peer.version,
@@ -333,9 +334,14 @@ class Node:
                     peer.handshake.feed(datagram)
             case Connection(connected=connected):
                 peer.connected = connected
+                said = "media comes" if connected else "media has stopped"
+                log.info(said, room=peer.room, participant=peer.participant)
                 if not connected:
                     self._expect(peer)
                 self._listener.connection(peer.room, peer.participant, connected)
+            case Transport(consent=consent):
+                said = "consent regained" if consent else "consent lost"
+                log.info(said, room=peer.room, participant=peer.participant)
             case Layer():
                 before = bool(peer.layers.get(event.track))
                 peer.on_layer(event, self._now())

@@ -18,6 +18,7 @@ def write_answer(
     candidates: Sequence[tuple[str, int]],
     slots: Sequence[SlotSsrc],
     cname: str,
+    tcp: bool = False,
     version: int = 1,
 ) -> str:
     """The answer to `offer` (CONTRACT, "Media").
@@ -26,6 +27,7 @@ def write_answer(
         ufrag, pwd: the server's ICE credentials for this peer.
         fingerprint: hash name and value, of the certificate made at start.
         candidates: (IP address, UDP port), the best first; at least one.
+        tcp: whether each of these takes TCP connections too.
         slots: the streams of the slots that exist; offered lines beyond them are answered `inactive`.
         cname: the same for all slots, so that receivers keep a pair's sound and picture together.
         version: grows with each answer of one peer (RFC 8866, section 5.2).
@@ -41,7 +43,7 @@ def write_answer(
         f"a=ice-pwd:{pwd}",
         f"a=fingerprint:{fingerprint[0]} {fingerprint[1]}",
         "a=setup:passive",
-        *_candidates(candidates),
+        *_candidates(candidates, tcp),
         "a=end-of-candidates",
     ]
     lines = [
@@ -66,12 +68,20 @@ def write_answer(
     return "\r\n".join(lines) + "\r\n"
 
 
-def _candidates(candidates: Sequence[tuple[str, int]]) -> list[str]:
+def _candidates(candidates: Sequence[tuple[str, int]], tcp: bool) -> list[str]:
     # Host candidates: type preference 126, then the order given (RFC 8445, section 5.1.2.1).
-    return [
+    lines = [
         f"a=candidate:{index + 1} 1 udp {126 << 24 | (65_535 - index) << 8 | 255} {address} {port} typ host"
         for index, (address, port) in enumerate(candidates)
     ]
+    if tcp:
+        # Behind every UDP candidate; direction preference 4 of a passive one (RFC 6544, section 4.2).
+        lines += [
+            f"a=candidate:{len(candidates) + index + 1} 1 tcp {90 << 24 | (4 << 13 | 8_191 - index) << 8 | 255} "
+            f"{address} {port} typ host tcptype passive"
+            for index, (address, port) in enumerate(candidates)
+        ]
+    return lines
 
 
 def _described(section: Section) -> list[str]:

@@ -110,7 +110,8 @@ class Shards:
                 port = settings.port + number if settings.port else 0
                 if port > 65535:
                     raise EngineError(f"media.port {settings.port}: there are no {settings.shards} ports from there on")
-                self._all.append(Shard(number, Engine(settings.ip, port, on_event, gso=settings.gso)))
+                engine = Engine(settings.ip, port, on_event, gso=settings.gso, tcp=settings.tcp)
+                self._all.append(Shard(number, engine))
         except EngineError:
             self.stop()
             raise

@@ -15,17 +15,24 @@ class MediaSettings:
 
     Attributes:
         ip: the address that is bound, IPv4 or IPv6.
-        public_ip: the address that is announced in candidates; `ip` where None.
+        public_ips: the addresses that are announced in candidates, the best first; `ip` where there are none.
         port: UDP port of the first shard, the others' follow; 0 lets the system choose each.
         shards: how many native threads move packets, one UDP port each.
         gso: whether the kernel is given datagrams of one size for one destination as one (UDP GSO).
+        tcp: whether the same ports take TCP too (RFC 6544), for networks that let no UDP through.
     """
 
     ip: str = "127.0.0.1"
-    public_ip: str | None = None
+    public_ips: tuple[str, ...] = ()
     port: int = 40000
     shards: int = 1
     gso: bool = True
+    tcp: bool = True
+
+    @property
+    def announced(self) -> tuple[str, ...]:
+        """The addresses of candidates."""
+        return self.public_ips or (self.ip,)
 
 
 @dataclass(frozen=True)

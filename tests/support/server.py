@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -15,11 +16,16 @@ from .wait import wait_until
 VARDRUM = str(Path(sys.executable).with_name("vardrum"))
 
 
-def free_port(kind: socket.SocketKind, host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago; chosen here so that a server can be restarted on the same one."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago, for UDP and TCP; chosen here so that a server can be restarted on it."""
+    for _ in range(100):
+        with socket.socket(socket.AF_INET) as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+            stream.bind((host, 0))
+            port = int(stream.getsockname()[1])
+            with contextlib.suppress(OSError):
+                datagram.bind((host, port))
+                return port
+    raise AssertionError("no port is free")
 
 
 class Server:
@@ -62,8 +68,8 @@ class Server:
         self.shards = shards
         self.ready: dict[str, Any] = {}
         # Ports are free in this namespace, and with that (a test's own) in any other.
-        self.http_port = free_port(socket.SOCK_STREAM)
-        self.media_port = free_port(socket.SOCK_DGRAM)
+        self.http_port = free_port()
+        self.media_port = free_port()
         self._process: Process | None = None
 
     @property

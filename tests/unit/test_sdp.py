@@ -187,6 +187,17 @@ def test_an_ipv6_candidate_and_several_are_written() -> None:
     assert second[4:6] == ["192.0.2.10", "40001"]
 
 
+def test_tcp_candidates_stand_behind_those_of_udp() -> None:
+    """RFC 6544: passive, on the same port, of lower priority than any UDP candidate."""
+    read = sdp.read_offer(offer("chromium-small"))
+    written = answer(read, candidates=[("2001:db8::1", 40_000), ("192.0.2.10", 40_000)], tcp=True)
+    found = [line.split() for line in sections(written)[0] if line.startswith("a=candidate")]
+    assert [one[2] for one in found] == ["udp", "udp", "tcp", "tcp"]
+    assert sorted((int(one[3]) for one in found), reverse=True) == [int(one[3]) for one in found]
+    assert len({one[0] for one in found}) == 4, "foundations differ"
+    assert found[2][4:] == ["2001:db8::1", "40000", "typ", "host", "tcptype", "passive"]
+
+
 def test_slots_of_another_offer_are_a_programming_error() -> None:
     read = sdp.read_offer(offer("chromium-small"))
     with pytest.raises(ValueError, match="among the offer's"):

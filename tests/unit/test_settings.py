@@ -21,9 +21,24 @@ def test_defaults_then_file_then_variables_then_command_line(tmp_path: Path) -> 
     )
     assert (found.http.port, found.http.host, found.media.port) == (4, "0.0.0.0", 2)
     assert found.public_url == "https://v.example.org"
-    assert found.media_settings().public_ip == "192.0.2.1"
+    assert found.media_settings().public_ips == ("192.0.2.1",)
     assert found.rooms.open_before_minutes == 15
     assert found.metrics.listen == "127.0.0.1:9464"
+
+
+@pytest.mark.parametrize(
+    ("said", "announced"),
+    [
+        ('""', ("127.0.0.1",)),
+        ('"192.0.2.10"', ("192.0.2.10",)),
+        ('"192.0.2.10, 2001:db8:0::10"', ("192.0.2.10", "2001:db8::10")),
+        ('["2001:db8::10", "192.0.2.10"]', ("2001:db8::10", "192.0.2.10")),
+    ],
+)
+def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announced: tuple[str, ...]) -> None:
+    file = tmp_path / "v.toml"
+    file.write_text(f"[media]\npublic_ip = {said}\n")
+    assert settings.load(file, environment={}).media_settings().announced == announced
 
 
 @pytest.mark.parametrize(
@@ -33,6 +48,14 @@ def test_defaults_then_file_then_variables_then_command_line(tmp_path: Path) -> 
             '[media]\npublic_ip = "10.0.0.300"',
             "media.public_ip: '10.0.0.300' is not an IP address (expected the address that phones reach this server on"
             ", such as 192.0.2.10)",
+        ),
+        (
+            '[media]\npublic_ip = ["192.0.2.1", "phones"]',
+            "media.public_ip: ['192.0.2.1', 'phones'] is not an IP address (expected the address that phones reach",
+        ),
+        (
+            '[media]\nip = "::"\npublic_ip = ""',
+            "media.public_ip: '' names none, and media.ip :: is every address (expected the address that phones reach",
         ),
         ("[http]\nport = 70000", "http.port: 70000 doesn't fit (input should be less than or equal to 65535)"),
         (

@@ -23,14 +23,14 @@ pub struct Address {
 impl Address {
     pub fn udp(socket: SocketAddr) -> Address {
         Address {
-            socket,
+            socket: plain(socket),
             transport: Transport::Udp,
         }
     }
 
     pub fn tcp(socket: SocketAddr) -> Address {
         Address {
-            socket,
+            socket: plain(socket),
             transport: Transport::Tcp,
         }
     }
@@ -41,6 +41,17 @@ impl Address {
 
     pub fn port(&self) -> u16 {
         self.socket.port()
+    }
+}
+
+/// A socket for both IPv4 and IPv6 shows IPv4 as `::ffff:a.b.c.d`; the peer knows itself as a.b.c.d, and is one.
+fn plain(socket: SocketAddr) -> SocketAddr {
+    match socket.ip() {
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(four) => SocketAddr::new(IpAddr::V4(four), socket.port()),
+            None => socket,
+        },
+        IpAddr::V4(_) => socket,
     }
 }
 
@@ -57,5 +68,26 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Address, AddrParseError> {
         text.parse().map(Address::udp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_port_over_udp_and_tcp_is_two_ways_and_mapped_ipv4_is_ipv4() {
+        let socket: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        assert_ne!(Address::udp(socket), Address::tcp(socket));
+        assert_eq!(
+            Address::udp("[::ffff:192.0.2.1]:5000".parse().unwrap()),
+            Address::udp(socket)
+        );
+        assert_eq!(
+            Address::tcp("[::ffff:192.0.2.1]:5000".parse().unwrap()),
+            Address::tcp(socket)
+        );
+        let six: Address = "[2001:db8::1]:5000".parse().unwrap();
+        assert_eq!((six.ip().to_string(), six.port()), ("2001:db8::1".to_string(), 5000));
     }
 }

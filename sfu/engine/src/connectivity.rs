@@ -86,6 +86,43 @@ impl Shard {
         }
     }
 
+    /// Whether an address is some peer's: one that has shown that it knows the credentials.
+    pub fn knows(&self, address: Address) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
+    /// The connection to `address` has ended: media stops until another address has been found.
+    pub fn closed(&mut self, now: Micros, address: Address) {
+        let place = match self.place_of_address(address) {
+            Some(place) => place,
+            None => return,
+        };
+        if let Some(peer) = self.peer_mut(place) {
+            if peer.ice.forget(address) {
+                peer.rest();
+            }
+        }
+        self.learn_addresses(now, place);
+    }
+
+    /// More waits for the connection to `address` than it takes (`full`), or it has room again. Pictures are left out
+    /// meanwhile, and begin anew afterwards: late they would be worth nothing, and sound would have to wait for them.
+    pub fn backlogged(&mut self, now: Micros, address: Address, full: bool) {
+        let place = match self.place_of_address(address) {
+            Some(place) => place,
+            None => return,
+        };
+        if let Some(peer) = self.peer_mut(place) {
+            peer.backlogged = Some(address).filter(|_| full);
+            if full {
+                peer.rest();
+            }
+        }
+        if !full {
+            self.ask_for_waiting(now, place);
+        }
+    }
+
     /// Whether media of another peer comes from `address`: a participant who forges it must not cut that peer off.
     fn is_in_use(&self, now: Micros, address: Address, place: usize) -> bool {
         self.place_of_address(address)

@@ -36,6 +36,10 @@ counts! {
     Switches = "switches",
     GsoOut = "gso_out",
     GsoRefused = "gso_refused",
+    TcpOpened = "tcp_opened",
+    TcpClosed = "tcp_closed",
+    ConsentLost = "consent_lost",
+    MediaLost = "media_lost",
     DropUnknownProtocol = "drop_unknown_protocol",
     DropUnknownAddress = "drop_unknown_address",
     DropStunMalformed = "drop_stun_malformed",
@@ -72,6 +76,10 @@ counts! {
     DropSocketSend = "drop_socket_send",
     DropEventQueueFull = "drop_event_queue_full",
     DropSeal = "drop_seal",
+    DropTcpRefused = "drop_tcp_refused",
+    DropTcpFraming = "drop_tcp_framing",
+    DropTcpBacklog = "drop_tcp_backlog",
+    DropTcpClosed = "drop_tcp_closed",
 }
 
 /// All counters of one shard; only ever grow.

@@ -7,6 +7,14 @@ use crate::command::PeerId;
 /// Datagrams of hostile handshakes may fill this far; what follows is dropped and counted.
 const MAX_DATAGRAMS: usize = 1024;
 
+/// Whether media may be sent (RFC 7675): only while something authentic comes from where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Nothing came for 30 s.
+    Lost,
+    Regained,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// A DTLS datagram from an address that passed the integrity check.
@@ -24,6 +32,8 @@ pub enum Event {
     },
     /// ICE has chosen where to send to, for the first time or anew.
     Path { peer: PeerId },
+    /// Media may not be sent any more, or may again.
+    Transport { peer: PeerId, what: Consent },
 }
 
 impl Event {
@@ -59,6 +69,14 @@ impl Event {
             Event::Path { peer } => {
                 out.push(4);
                 out.extend_from_slice(&peer.to_le_bytes());
+            }
+            Event::Transport { peer, what } => {
+                out.push(5);
+                out.extend_from_slice(&peer.to_le_bytes());
+                out.push(match what {
+                    Consent::Lost => 0,
+                    Consent::Regained => 1,
+                });
             }
         }
         let length = (out.len() - start - 2) as u16;

@@ -37,7 +37,7 @@ unsafe fn write<'a, T>(out: *mut T, len: usize) -> &'a mut [T] {
 }
 
 /// Starts a shard on `ip` (text, `ip_len` bytes) and `port` (0: any); null, and a reason in `error`, where it can't.
-/// `gso`: whether it may join datagrams (UDP GSO).
+/// `gso`: whether it may join datagrams (UDP GSO). `tcp`: whether it takes connections on the same port too.
 ///
 /// # Safety
 /// The pointers are valid for the given lengths.
@@ -47,6 +47,7 @@ pub unsafe extern "C" fn vardrum_shard_start(
     ip_len: usize,
     port: u16,
     gso: bool,
+    tcp: bool,
     error: *mut u8,
     error_len: usize,
 ) -> *mut Runner {
@@ -57,7 +58,7 @@ pub unsafe extern "C" fn vardrum_shard_start(
             .ok()
             .and_then(|text| text.parse::<IpAddr>().ok());
         let started = match address {
-            Some(ip) => Runner::start(SocketAddr::new(ip, port), Options { gso }).map_err(|e| e.to_string()),
+            Some(ip) => Runner::start(SocketAddr::new(ip, port), Options { gso, tcp }).map_err(|e| e.to_string()),
             None => Err("not an IP address".to_string()),
         };
         match started {

@@ -27,6 +27,9 @@ impl Peer {
         if !self.ready() {
             return Err(Count::DropNotConnected);
         }
+        if self.is_backlogged() {
+            return Err(Count::DropTcpBacklog);
+        }
         let payload_type = self.payload_type(packet.codec).ok_or(Count::DropCodecNotOffered)?;
         // Before the slot gives it a number: numbers that are never sent lead a receiver astray.
         if outbox.room().is_none() {
@@ -62,6 +65,9 @@ impl Peer {
         packet: &Packet<'_>,
         outbox: &mut Outbox,
     ) -> Result<(), Count> {
+        if self.is_backlogged() {
+            return Err(Count::DropTcpBacklog);
+        }
         let media = self.payload_type(packet.codec).ok_or(Count::DropResendUnavailable)?;
         let payload_type = self.payloads.rtx_of(media).ok_or(Count::DropResendUnavailable)?;
         let round_trip = self.round_trip.get();

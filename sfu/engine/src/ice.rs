@@ -153,6 +153,7 @@ pub struct Agent {
     tie_breaker: Option<u64>,
     addresses: Vec<Known>, // the selected one first
     selected: bool,
+    begun: bool, // an address has been selected before
     handshake: Handshake,
     checks: Vec<OwnCheck>,
     out: Vec<u8>,
@@ -169,6 +170,7 @@ impl Agent {
             tie_breaker: None,
             addresses: Vec::new(),
             selected: false,
+            begun: false,
             handshake: Handshake::None,
             checks: Vec::new(),
             out: Vec::new(),
@@ -239,7 +241,7 @@ impl Agent {
         let (new_address, forgotten) = self.hear(now, from);
         // The handshake proves an address only if no part of it went elsewhere.
         let alone = self.handshake == Handshake::None || self.handshake == Handshake::One(from);
-        let nominated_first = message.use_candidate() && !self.selected && alone;
+        let nominated_first = message.use_candidate() && !self.begun && alone;
         let address = self.address(from);
         address.proven = true;
         if message.use_candidate() {
@@ -342,6 +344,16 @@ impl Agent {
         Some(to)
     }
 
+    /// The connection to `at` has ended: nothing can be sent there any more. Another address follows by the rules of
+    /// every later one; `true`: it was the selected one, so until then there is none.
+    pub fn forget(&mut self, at: Address) -> bool {
+        let selected = self.selected() == Some(at);
+        self.selected &= !selected;
+        self.addresses.retain(|address| address.at != at);
+        self.checks.retain(|check| check.to != at);
+        selected
+    }
+
     /// Whether something authentic came from the selected address within `time`.
     pub fn heard(&self, now: Micros, time: Micros) -> bool {
         self.selected && self.addresses.first().map_or(false, |first| now < first.heard + time)
@@ -434,6 +446,7 @@ impl Agent {
             .expect("heard of");
         self.addresses.swap(0, index);
         self.selected = true;
+        self.begun = true;
         self.checks.retain(|check| check.to != at);
         // Being selected for its media also outdoes nominations before that, and the other way round.
         let address = &mut self.addresses[0];

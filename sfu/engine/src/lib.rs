@@ -14,6 +14,7 @@ pub mod event;
 mod feedback;
 pub mod ffi;
 mod forward;
+pub mod framing;
 mod hash;
 pub mod ice;
 mod ingress;

@@ -1,6 +1,8 @@
 //! Datagrams on their way out, in one buffer that is made once.
 
-use crate::address::Address;
+use std::net::SocketAddr;
+
+use crate::address::{Address, Transport};
 
 /// Largest datagram written: what an Ethernet carries. Browsers send at most about 1200 bytes.
 pub const MAX_DATAGRAM: usize = 1500;
@@ -10,6 +12,9 @@ pub(crate) const MAX_DATAGRAMS: usize = 1024;
 pub struct Outbox {
     bytes: Vec<u8>,
     entries: Vec<(Address, usize)>,
+    /// What goes out on connections leaves by other calls, and has a buffer of its own, made when it is first needed.
+    streams: Vec<u8>,
+    stream_entries: Vec<(SocketAddr, usize)>,
 }
 
 impl Default for Outbox {
@@ -17,6 +22,8 @@ impl Default for Outbox {
         Self {
             bytes: vec![0; MAX_DATAGRAMS * STRIDE],
             entries: Vec::with_capacity(MAX_DATAGRAMS),
+            streams: Vec::new(),
+            stream_entries: Vec::new(),
         }
     }
 }
@@ -24,6 +31,9 @@ impl Default for Outbox {
 impl Outbox {
     /// Room for one datagram, kept by `commit`; `None` where the outbox is full.
     pub fn room(&mut self) -> Option<&mut [u8]> {
+        if self.stream_entries.len() == MAX_DATAGRAMS {
+            return None;
+        }
         let start = self.entries.len() * STRIDE;
         self.bytes.get_mut(start..start + MAX_DATAGRAM)
     }
@@ -31,7 +41,15 @@ impl Outbox {
     /// Keeps the first `len` bytes of what `room` gave.
     pub fn commit(&mut self, to: impl Into<Address>, len: usize) {
         debug_assert!(len <= MAX_DATAGRAM && self.entries.len() < MAX_DATAGRAMS);
-        self.entries.push((to.into(), len));
+        let to: Address = to.into();
+        match to.transport {
+            Transport::Udp => self.entries.push((to, len)),
+            Transport::Tcp => {
+                let start = self.entries.len() * STRIDE;
+                self.streams.extend_from_slice(&self.bytes[start..start + len]);
+                self.stream_entries.push((to.socket, len));
+            }
+        }
     }
 
     /// Copies a datagram in; `false` where there is no room.
@@ -59,6 +77,27 @@ impl Outbox {
         (to, &self.bytes[i * STRIDE..i * STRIDE + len])
     }
 
+    /// How many packets there are, whichever way they go.
+    pub fn waiting(&self) -> usize {
+        self.entries.len() + self.stream_entries.len()
+    }
+
+    /// What goes out on connections, in order.
+    pub fn streams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let mut rest = &self.streams[..];
+        self.stream_entries.iter().map(move |&(to, len)| {
+            let (packet, after) = rest.split_at(len);
+            rest = after;
+            (to, packet)
+        })
+    }
+
+    pub fn clear_streams(&mut self) {
+        self.streams.clear();
+        self.stream_entries.clear();
+    }
+
+    /// Forgets the datagrams.
     pub fn clear(&mut self) {
         self.entries.clear();
     }

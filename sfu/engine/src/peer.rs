@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::clock::{Micros, PublisherClock};
 use crate::command::{AddPeer, Keys, Kind, PeerId, EXTENSIONS, TRACKS};
 use crate::counters::{Count, Counters};
+use crate::event::Consent;
 use crate::ice::Agent;
 use crate::outbox::Outbox;
 use crate::packet::{Codec, PayloadTable};
@@ -66,6 +67,8 @@ pub struct Peer {
     pub round_trip: RoundTrip,
     pub last_received: Micros,
     pub connected: bool,
+    /// The connection that more waits for than it takes.
+    pub backlogged: Option<Address>,
     /// Something was heard from where media goes, within `CONSENT`.
     consent: bool,
     tries: (Micros, u32),
@@ -145,6 +148,7 @@ impl Peer {
             round_trip: RoundTrip::default(),
             last_received: now,
             connected: false,
+            backlogged: None,
             consent: true,
             tries: (now, 0),
             repairs: (now, 0),
@@ -178,13 +182,28 @@ impl Peer {
         self.srtp_out.is_some() && self.consent && self.ice.selected().is_some()
     }
 
-    /// Stops media to where nothing comes from any more; afterwards all slots begin anew, without a gap.
-    pub fn keep_consent(&mut self, now: Micros) {
+    /// Whether a picture would only wait there.
+    pub fn is_backlogged(&self) -> bool {
+        self.backlogged.is_some() && self.backlogged == self.ice.selected()
+    }
+
+    /// All slots begin anew with what comes next, without a gap.
+    pub fn rest(&mut self) {
+        self.slots.iter_mut().for_each(Slot::rest);
+    }
+
+    /// Stops media to where nothing comes from any more; afterwards all slots begin anew. Says when it has changed.
+    pub fn keep_consent(&mut self, now: Micros) -> Option<Consent> {
         let consent = self.ice.selected().is_none() || self.ice.heard(now, CONSENT);
-        if self.consent && !consent {
-            self.slots.iter_mut().for_each(Slot::rest);
+        if consent == self.consent {
+            return None;
         }
         self.consent = consent;
+        if consent {
+            return Some(Consent::Regained);
+        }
+        self.rest();
+        Some(Consent::Lost)
     }
 
     /// Counts in a packet of an unknown address that may be this peer's.

@@ -12,7 +12,7 @@ use crate::clock::Micros;
 use crate::command::Command;
 use crate::counters::Count;
 use crate::crypto;
-use crate::io::{thread_cpu, Clock, Outlet, Poller, Signal, Socket, BATCH};
+use crate::io::{thread_cpu, Clock, Outlet, Poller, Signal, Socket, Tcp, BATCH};
 use crate::outbox::MAX_DATAGRAMS;
 use crate::shard::Shard;
 
@@ -30,6 +30,9 @@ const HALF: usize = MAX_DATAGRAMS / 2;
 /// What the thread waits for, by the poller's tokens.
 const UDP: u64 = 0;
 const WAKE: u64 = 1;
+const TCP: u64 = 2;
+/// UDP ports tried where any will do and TCP is to have the same one.
+const PORTS: usize = 16;
 
 /// What the shard's thread and Python share; locked for moments, never per packet.
 pub struct Shared {
@@ -53,11 +56,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Options {
     /// Send datagrams of one size for one destination as one (UDP GSO), where kernel and device can.
     pub gso: bool,
+    /// Take TCP connections on the same port too (RFC 6544).
+    pub tcp: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { gso: true }
+        Options { gso: true, tcp: false }
     }
 }
 
@@ -72,7 +77,7 @@ impl Runner {
     ///
     /// Errors: the address can't be bound, or there is no thread or descriptor left.
     pub fn start(address: SocketAddr, options: Options) -> io::Result<Runner> {
-        let mut socket = Socket::bind(address)?;
+        let (mut socket, tcp) = bind(address, options.tcp)?;
         socket.join(options.gso);
         let port = socket.local_address()?.port();
         let shared = Arc::new(Shared {
@@ -87,12 +92,15 @@ impl Runner {
         let poller = Poller::new()?;
         poller.register(socket.fd(), UDP, false)?;
         poller.register(shared.wake.fd(), WAKE, false)?;
+        if let Some(tcp) = &tcp {
+            poller.register(tcp.fd(), TCP, false)?;
+        }
         let mut seed = [0; 16];
         crypto::random(&mut seed);
         let theirs = Arc::clone(&shared);
         let thread = Builder::new()
             .name(format!("shard-{port}"))
-            .spawn(move || run(socket, poller, seed, &theirs))?;
+            .spawn(move || run(socket, tcp, poller, seed, &theirs))?;
         Ok(Runner {
             shared,
             port,
@@ -160,7 +168,22 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
     n
 }
 
-fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) {
+fn bind(address: SocketAddr, tcp: bool) -> io::Result<(Socket, Option<Tcp>)> {
+    let mut tried = 1;
+    loop {
+        let socket = Socket::bind(address)?;
+        if !tcp {
+            return Ok((socket, None));
+        }
+        match Tcp::bind(SocketAddr::new(address.ip(), socket.local_address()?.port())) {
+            Ok(tcp) => return Ok((socket, Some(tcp))),
+            Err(_) if address.port() == 0 && tried < PORTS => tried += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 16], shared: &Shared) {
     let clock = Clock::start();
     let mut shard = Shard::new(seed, clock.ntp_at_start);
     let (mut tick_at, mut figures_at): (Micros, Micros) = (0, 0);
@@ -168,10 +191,11 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
     let mut overflowed = 0;
     while !shared.stop.load(Ordering::Acquire) {
         poller.wait(tick_at.saturating_sub(clock.now()).min(TICK));
-        let (mut readable, mut commanded) = (false, false);
+        let (mut readable, mut connections, mut commanded) = (false, false, false);
         for ready in poller.ready() {
             match ready.token {
                 UDP => readable = true,
+                TCP => connections = true,
                 WAKE => commanded = true,
                 _ => {}
             }
@@ -190,22 +214,33 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
                 let (inbox, outlet) = socket.halves();
                 let received = inbox.receive(|from, bytes| {
                     shard.datagram(now, Address::udp(from), bytes);
-                    if shard.outbox.len() >= HALF {
-                        flush(outlet, &mut shard);
+                    if shard.outbox.waiting() >= HALF {
+                        flush(now, outlet, &mut tcp, &mut shard);
                     }
                 });
-                flush(outlet, &mut shard);
+                flush(now, outlet, &mut tcp, &mut shard);
                 if received < BATCH {
                     break;
                 }
             }
         }
+        let served = tcp.as_mut().filter(|_| connections).map_or(0, Tcp::wait);
+        for n in 0..served {
+            let now = clock.now();
+            if let Some(tcp) = &mut tcp {
+                tcp.serve(n, now, &mut shard);
+            }
+            flush(now, socket.halves().1, &mut tcp, &mut shard);
+        }
         let now = clock.now();
         if now >= tick_at {
             tick_at = now + TICK;
             shard.tick(now);
+            if let Some(tcp) = &mut tcp {
+                tcp.sweep(now, &mut shard);
+            }
         }
-        flush(socket.halves().1, &mut shard);
+        flush(now, socket.halves().1, &mut tcp, &mut shard);
         tell(&mut shard, shared);
         if now >= figures_at {
             figures_at = now + FIGURES;
@@ -222,7 +257,10 @@ fn run(mut socket: Socket, mut poller: Poller, seed: [u8; 16], shared: &Shared) 
     }
 }
 
-fn flush(outlet: &mut Outlet, shard: &mut Shard) {
+fn flush(now: Micros, outlet: &mut Outlet, tcp: &mut Option<Tcp>, shard: &mut Shard) {
+    if let Some(tcp) = tcp {
+        tcp.send(now, shard);
+    }
     let n = shard.outbox.len() as u64;
     if n == 0 {
         return;

@@ -8,7 +8,7 @@ use crate::clock::{Micros, ServerClock};
 use crate::command::{AddPeer, Command, PeerId};
 use crate::counters::{Count, Counters};
 use crate::demux::{protocol, Protocol};
-use crate::event::{Event, Events};
+use crate::event::{Consent, Event, Events};
 use crate::layer::SILENCE;
 use crate::outbox::Outbox;
 use crate::packet::{Feed, Packet};
@@ -256,7 +256,10 @@ impl Shard {
     /// Asks the publishers of all slots of a viewer that wait for a key frame, if the viewer could take one.
     pub(crate) fn ask_for_waiting(&mut self, now: Micros, place: usize) {
         let mut feeds: Vec<Feed> = Vec::new();
-        if let Some(viewer) = self.peers[place].as_mut().filter(|viewer| viewer.ready()) {
+        if let Some(viewer) = self.peers[place]
+            .as_mut()
+            .filter(|viewer| viewer.ready() && !viewer.is_backlogged())
+        {
             for slot in &mut viewer.slots {
                 if let (Some(feed), true) = (slot.wanted(), slot.waits_for_key_frame()) {
                     slot.asked = Some(now);
@@ -272,6 +275,7 @@ impl Shard {
     fn ask_again(&mut self, now: Micros, place: usize) {
         let due = self.peers[place].as_ref().map_or(false, |viewer| {
             viewer.ready()
+                && !viewer.is_backlogged()
                 && viewer
                     .slots
                     .iter()
@@ -315,14 +319,19 @@ impl Shard {
             full += u64::from(!outbox.push(to, check));
         });
         counters.add(Count::DropOutboxFull, full);
-        peer.keep_consent(now);
+        let consent = peer.keep_consent(now);
         if peer.ready() {
             peer.send_due(now, clock, scratch, outbox, counters);
             peer.send_waiting_sound(now, clock, outbox, counters);
         }
+        if let Some(what) = consent {
+            counters.add(Count::ConsentLost, u64::from(what == Consent::Lost));
+            self.event(Event::Transport { peer: peer.id, what });
+        }
         let connected = peer.srtp_in.is_some() && now < peer.last_received + CONNECTED;
         if connected != peer.connected {
             peer.connected = connected;
+            self.counters.add(Count::MediaLost, u64::from(!connected));
             let id = peer.id;
             self.event(Event::Connection { peer: id, connected });
         }

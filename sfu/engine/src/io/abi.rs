@@ -10,6 +10,8 @@ pub const SO_MEMINFO: c_int = 55;
 pub const MSG_DONTWAIT: c_int = 0x40;
 pub const SOL_UDP: c_int = 17;
 pub const UDP_SEGMENT: c_int = 103;
+pub const IPPROTO_TCP: c_int = 6;
+pub const TCP_NOTSENT_LOWAT: c_int = 25;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -57,10 +59,19 @@ pub struct Name {
 }
 
 impl Name {
-    /// The name of an address, and how many bytes of it count.
-    pub fn from(address: SocketAddr) -> (Name, u32) {
+    /// The name of an address, and how many bytes of it count; for a socket of IPv6, IPv4 as mapped into it.
+    pub fn from(address: SocketAddr, six: bool) -> (Name, u32) {
         let port = address.port().to_be_bytes();
         match address {
+            SocketAddr::V4(a) if six => (
+                Name {
+                    family: AF_INET6,
+                    port,
+                    sixteen: a.ip().to_ipv6_mapped().octets(),
+                    ..Name::default()
+                },
+                28,
+            ),
             SocketAddr::V4(a) => (
                 Name {
                     family: AF_INET,

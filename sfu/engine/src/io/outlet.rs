@@ -38,6 +38,7 @@ pub struct Sent {
 
 pub struct Outlet {
     fd: RawFd,
+    six: bool,
     gso: bool,
     runs: Runs,
     names: Vec<Name>,
@@ -51,10 +52,11 @@ pub struct Outlet {
 unsafe impl Send for Outlet {}
 
 impl Outlet {
-    /// Of a non-blocking UDP socket, which must outlive it.
-    pub(super) fn new(fd: RawFd) -> Outlet {
+    /// Of a non-blocking UDP socket, which must outlive it; `six`: one of IPv6, to which IPv4 is mapped.
+    pub(super) fn new(fd: RawFd, six: bool) -> Outlet {
         Outlet {
             fd,
+            six,
             gso: false,
             runs: Runs::new(Keyed::new(crypto::random)),
             names: Vec::with_capacity(MAX_DATAGRAMS),
@@ -117,7 +119,7 @@ impl Outlet {
             });
         }
         for run in &self.runs.runs {
-            let (name, name_len) = Name::from(outbox.get(usize::from(self.runs.order[run.start])).0.socket);
+            let (name, name_len) = Name::from(outbox.get(usize::from(self.runs.order[run.start])).0.socket, self.six);
             self.names.push(name);
             self.segments.push(Segment {
                 len: SEGMENT_LEN,

@@ -65,6 +65,11 @@ impl Poller {
         })
     }
 
+    /// Itself a descriptor, readable when something can be done: so one set can wait within another.
+    pub fn fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+
     /// Waits from now on for `fd` to be readable, and where `writing` to be writable too.
     ///
     /// Errors: it is registered already, or the kernel keeps no more.

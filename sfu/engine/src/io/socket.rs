@@ -44,7 +44,7 @@ impl Socket {
         let fd = socket.as_raw_fd();
         Ok(Socket {
             inbox: Inbox::new(fd),
-            outlet: Outlet::new(fd),
+            outlet: Outlet::new(fd, address.is_ipv6()),
             socket,
         })
     }

@@ -168,11 +168,17 @@ impl Client {
 
     /// A connectivity check from the present address.
     pub fn check(&mut self, shard: &mut Shard, now: Micros, nominate: bool) {
+        let mut request = self.request(nominate);
+        shard.datagram(now, self.address, &mut request);
+    }
+
+    /// A connectivity check, not sent yet.
+    pub fn request(&mut self, nominate: bool) -> Vec<u8> {
         self.checks += 1;
         let mut request = Vec::new();
         let check = [self.checks; 12];
         write_check(&mut request, &check, &self.username, nominate, &self.server_key);
-        shard.datagram(now, self.address, &mut request);
+        request
     }
 
     /// Answers the server's checks that came to the present address.
@@ -393,11 +399,13 @@ fn write_check(out: &mut Vec<u8>, transaction: &[u8; 12], username: &str, nomina
 
 /// Hands what the shard wants to send to whom it is for, and empties the outbox.
 pub fn deliver(shard: &mut Shard, clients: &mut [&mut Client]) {
-    for i in 0..shard.outbox.len() {
-        let (to, datagram) = shard.outbox.get(i);
+    let datagrams = (0..shard.outbox.len()).map(|i| shard.outbox.get(i));
+    let streams = shard.outbox.streams().map(|(to, packet)| (Address::tcp(to), packet));
+    for (to, packet) in datagrams.chain(streams) {
         if let Some(client) = clients.iter_mut().find(|client| client.address.ip() == to.ip()) {
-            client.take(to, datagram);
+            client.take(to, packet);
         }
     }
     shard.outbox.clear();
+    shard.outbox.clear_streams();
 }
