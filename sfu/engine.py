@@ -11,6 +11,7 @@ import importlib.util
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, cast
 
 import cffi
@@ -36,9 +37,13 @@ _ffi.cdef("""
     int vardrum_shard_command(const shard *, const uint8_t *bytes, size_t len);
     size_t vardrum_shard_events(const shard *, uint8_t *out, size_t len);
     size_t vardrum_shard_counters(const shard *, uint64_t *out, size_t len);
-    size_t vardrum_shard_table(const shard *, double *out, size_t len);
     uint64_t vardrum_shard_cpu(const shard *);
-    size_t vardrum_counter_names(char *out, size_t len);
+    size_t vardrum_names(int which, char *out, size_t len);
+
+    typedef struct tables tables;
+    tables *vardrum_shard_tables(const shard *);
+    void vardrum_tables_free(tables *);
+    const double *vardrum_tables_newest(tables *, int which, size_t *count);
 
     typedef struct srtp srtp;
     srtp *vardrum_srtp_new(uint16_t profile, const uint8_t *key, size_t key_len, const uint8_t *salt, size_t salt_len);
@@ -59,8 +64,55 @@ EXTENSIONS: Mapping[str, int] = {
 }
 _NO_APT = 255
 _EVENTS = 1 << 18
-COLUMNS = ("peer", "track", "layer", "alive", "packets", "lost", "bytes", "loudness", "round_trip")
-_MAX_ROWS = 1 << 15
+
+
+class Uplink(IntEnum):
+    """Columns of `Engine.uplinks`: one row for each layer that a peer has ever sent. All counts are since it joined."""
+
+    PEER = 0
+    TRACK = 1  # number in TRACKS
+    LAYER = 2  # number of the rid in the offer
+    ALIVE = 3  # 1 while packets come
+    PACKETS = 4  # received first-hand
+    LOST = 5  # never received first-hand; falls where one comes late
+    BYTES = 6  # of payload
+    LOUDNESS = 7  # 0 to 127 (RFC 6464 turned round), 0 while muted; of the track
+    ROUND_TRIP_US = 8  # to the peer
+    FRAMES = 9  # pictures; of sound: packets
+    KEY_FRAMES = 10
+    JITTER_US = 11  # RFC 3550, section 6.4.1
+    REPAIRED = 12  # came by RTX, by RED, or because they were asked for
+
+
+class Downlink(IntEnum):
+    """Columns of `Engine.downlinks`: one row for each peer with keys.
+
+    Counts are since it joined. Bytes and rates are those on the wire, IP and UDP headers included, of RTP: sound,
+    pictures, repairs and padding.
+    """
+
+    PEER = 0
+    SENT_PACKETS = 1
+    SENT_BYTES = 2
+    ACKED_PACKETS = 3  # by transport-cc feedback, as are the next three
+    ACKED_BYTES = 4
+    LOST_PACKETS = 5  # falls where one comes late
+    ROUND_TRIP_US = 6  # 100,000 while unknown
+    QUEUE_DELAY_US = 7  # one-way delay against its least of the last 10 s
+    TREND = 8  # growth of that delay over time, without a unit: 0.1 is 100 ms each second
+    ACKED_RATE_BPS = 9  # bit/s that arrived, over about 500 ms
+    SOUND_LOSS = 10  # 0 to 1, of the newest receiver reports on audio slots; NaN without
+    PICTURE_LOSS = 11  # the same on video slots
+    REMB_BPS = 12  # receiver estimated maximum bitrate; 0 without
+    PROBE_ID = 13  # of the newest probe; 0 without
+    PROBE_RATE_BPS = 14  # bit/s at which it came through; 0 while unknown
+    HELD_PACKETS = 15  # in the pacer
+    TARGET_BPS = 16  # bit/s; 0 for none
+    NACKS = 17  # packets that the peer has asked for again
+    FEEDBACK_AGE_US = 18  # since the newest transport-cc feedback; NaN without
+    IN_FLIGHT_BYTES = 19  # sent after the newest packet that was received
+    SOUND_ACKED = 20  # of ACKED_PACKETS
+    SOUND_LOST = 21  # of LOST_PACKETS
 
 
 def _library() -> Any:
@@ -167,7 +219,7 @@ class Engine:
         self.port: int = _lib.vardrum_shard_port(self._shard)
         self._on_event = on_event
         self._buffer = _ffi.new("uint8_t[]", _EVENTS)
-        self._table = np.zeros(_MAX_ROWS * len(COLUMNS))
+        self._tables = _ffi.gc(_lib.vardrum_shard_tables(self._shard), _lib.vardrum_tables_free)
         self._loop = asyncio.get_running_loop()
         self._fd: int = _lib.vardrum_shard_event_fd(self._shard)
         self._loop.add_reader(self._fd, self._read)
@@ -221,6 +273,18 @@ class Engine:
         """While muted nothing of the track is forwarded."""
         self._command(struct.pack("<BIBB", 6, peer, track, muted))
 
+    def probe(self, peer: int, probe: int, bits_per_second: int, milliseconds: int) -> None:
+        """Sends a peer so much for so long, padding where its media are less, to see how fast that comes through.
+
+        Args:
+            peer: whom.
+            probe: 1 to 65535; the row of `downlinks` has it in PROBE_ID, and its result in PROBE_RATE_BPS. The former
+                probe ends.
+            bits_per_second: on the wire, media included.
+            milliseconds: up to 65535; 15 to 200 are enough.
+        """
+        self._command(struct.pack("<BIHIH", 10, peer, probe, bits_per_second, milliseconds))
+
     def remove_peer(self, peer: int) -> None:
         """Forgets the peer; slots that show it show nobody."""
         self._command(struct.pack("<BI", 7, peer))
@@ -236,14 +300,21 @@ class Engine:
         count = _lib.vardrum_shard_counters(self._shard, _ffi.cast("uint64_t *", values.ctypes.data), len(values))
         return {name: int(value) for name, value in zip(COUNTERS[:count], values, strict=False)}
 
-    def table(self) -> NDArray[np.float64]:
-        """Shape (layers that have ever sent, len(COLUMNS)), at most 100 ms old.
+    def uplinks(self) -> NDArray[np.float64]:
+        """Shape (layers that have ever sent, len(Uplink)), at most 100 ms old.
 
-        Loudness is 0 to 127 (RFC 6464 turned round), round trip in microseconds, bytes of payload.
+        A read-only view of the engine's memory: what it shows is another table after the next call.
         """
-        data = _ffi.cast("double *", self._table.ctypes.data)
-        count = _lib.vardrum_shard_table(self._shard, data, len(self._table))
-        return self._table[:count].reshape(-1, len(COLUMNS))
+        return self._view(_UPLINKS, len(Uplink))
+
+    def downlinks(self) -> NDArray[np.float64]:
+        """Shape (peers with keys, len(Downlink)), at most 100 ms old; a view as `uplinks`' is."""
+        return self._view(_DOWNLINKS, len(Downlink))
+
+    def _view(self, which: int, columns: int) -> NDArray[np.float64]:
+        count = _ffi.new("size_t *")
+        numbers = _lib.vardrum_tables_newest(self._tables, which, count)
+        return np.asarray(_Rows(self._tables, int(_ffi.cast("uintptr_t", numbers)), count[0] // columns, columns))
 
     def cpu_ns(self) -> int:
         """CPU time of the shard's thread in nanoseconds, at most 100 ms old."""
@@ -323,13 +394,30 @@ def _slot(slot: Slot) -> bytes:
     return struct.pack("<B", slot.video) + _bytes(slot.mid.encode()) + struct.pack("<II", slot.ssrc, slot.rtx_ssrc or 0)
 
 
-def _counter_names() -> tuple[str, ...]:
+def _names(which: int) -> tuple[str, ...]:
     out = _ffi.new("char[]", 8192)
-    length = _lib.vardrum_counter_names(out, 8192)
+    length = _lib.vardrum_names(which, out, 8192)
     return tuple(cast("bytes", _ffi.buffer(out, length)[:]).decode().split())
 
 
-COUNTERS = _counter_names()
+COUNTERS = _names(0)
+_UPLINKS, _DOWNLINKS = 0, 1
+for _number, _columns in enumerate((Uplink, Downlink), start=1):
+    if _names(_number) != tuple(column.name.lower() for column in _columns):
+        raise ImportError(f"the engine's {_columns.__name__.lower()} table has other columns: it is of another version")
+
+
+class _Rows:
+    """Rows of numbers in memory that `owner` keeps; numpy makes a view of it that keeps this."""
+
+    def __init__(self, owner: object, address: int, rows: int, columns: int) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": np.dtype(np.float64).str,
+            "shape": (rows, columns),
+            "data": (address, True),
+        }
 
 
 class Srtp:

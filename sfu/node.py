@@ -15,7 +15,7 @@ from typing import Self
 import structlog
 
 from .dtls import Certificate, Handshake, Keys
-from .engine import Connection, Dtls, Event, Layer, Transport
+from .engine import Connection, Dtls, Event, Layer, Transport, Uplink
 from .engine import Credentials as IceCredentials
 from .peer import GRACE, Peer, new_credentials, new_slots
 from .place import MICROPHONE, TRACK, Place
@@ -379,10 +379,10 @@ class Node:
 
     def _listen(self) -> None:
         loudness = {
-            int(row[0]): float(row[7])
+            int(row[Uplink.PEER]): float(row[Uplink.LOUDNESS])
             for shard in self._running
-            for row in shard.engine.table()
-            if row[1] == MICROPHONE
+            for row in shard.engine.uplinks()
+            if row[Uplink.TRACK] == MICROPHONE
         }
         for room, place in list(self._places.items()):
             heard = {

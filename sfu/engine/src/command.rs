@@ -128,6 +128,13 @@ pub enum Command {
         peer: PeerId,
         mode: SoundMode,
     },
+    /// Send so much for so long, and measure how fast it comes through; 0 as id or rate ends the former probe.
+    Probe {
+        peer: PeerId,
+        id: u16,
+        bits_per_second: u32,
+        milliseconds: u16,
+    },
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -278,6 +285,12 @@ impl Command {
                     },
                 }
             }
+            10 => Command::Probe {
+                peer: r.u32()?,
+                id: r.u16()?,
+                bits_per_second: r.u32()?,
+                milliseconds: r.u16()?,
+            },
             _ => return None,
         };
         if r.0.is_empty() {

@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::clock::{Micros, ServerClock};
 use crate::command::{Kind, EXT_ABS_SEND_TIME, EXT_AUDIO_LEVEL, EXT_MID, EXT_TRANSPORT_CC};
 use crate::counters::Count;
+use crate::history::overhead;
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::rtp::{self, Header};
@@ -20,6 +21,8 @@ pub enum Role {
     Media,
     /// A picture packet again, on the slot's RTX SSRC.
     Repair,
+    /// Nothing, on the slot's RTX SSRC, to be acknowledged.
+    Padding,
 }
 
 /// Under what a packet goes out.
@@ -61,7 +64,8 @@ impl Peer {
         outbox: &mut Outbox,
     ) -> Result<(Address, usize), Count> {
         let room = outbox.room().ok_or(Count::DropOutboxFull)?;
-        let transport = self.transport_sequence.to_be_bytes();
+        let number = self.history.next();
+        let transport = (number as u16).to_be_bytes();
         // abs-send-time: 24 bits, seconds in 6.18 fixed point.
         let sent = ((clock.ntp(now) >> 14) as u32).to_be_bytes();
         let level = [envelope.level.unwrap_or(0)];
@@ -115,7 +119,10 @@ impl Peer {
         let sealed = srtp
             .seal_rtp(room, len, header_len, roll_over)
             .map_err(|_| Count::DropSeal)?;
-        self.transport_sequence = self.transport_sequence.wrapping_add(1);
+        let bytes = sealed + overhead(&to);
+        let sound = self.slots[slot].kind == Kind::Audio;
+        self.history.record(now, bytes, self.probe.present(), sound);
+        self.probe.on_sent(number, bytes);
         Ok((to, sealed))
     }
 }

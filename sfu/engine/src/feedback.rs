@@ -61,12 +61,15 @@ impl Shard {
                                 break;
                             }
                             self.counters.one(Count::NackIn);
+                            peer.meter.nacks += 1;
                             self.resend(now, peer, slot, sequence);
                         }
                     }
                 }
                 Packet::Pli { media, .. } => self.pli(peer, media, needs),
                 Packet::Fir { targets, .. } => targets.for_each(|media| self.pli(peer, media, needs)),
+                Packet::TransportFeedback { fci, .. } => peer.on_transport_feedback(now, fci)?,
+                Packet::Remb { bitrate, .. } => peer.meter.remb = bitrate,
                 _ => {}
             }
         }

@@ -6,11 +6,13 @@ use std::os::raw::{c_char, c_int};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::slice;
+use std::sync::Arc;
 
 use crate::command::Command;
 use crate::counters::NAMES;
 use crate::runner::{Options, Runner};
 use crate::srtp::{Profile, Receiver, Sender};
+use crate::tables::{Tables, DOWNLINK, UPLINK};
 
 fn guarded<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
@@ -131,7 +133,7 @@ pub unsafe extern "C" fn vardrum_shard_events(shard: *const Runner, out: *mut u8
     guarded(0, || shard.shared.events(out))
 }
 
-/// Copies the counters, in the order of `vardrum_counter_names`; returns how many.
+/// Copies the counters, in the order of `vardrum_names`; returns how many.
 ///
 /// # Safety
 /// `shard` is a running one; `out` points to `len` elements.
@@ -142,15 +144,39 @@ pub unsafe extern "C" fn vardrum_shard_counters(shard: *const Runner, out: *mut 
     guarded(0, || shard.shared.counters(out))
 }
 
-/// Copies the table of `Shard::table`; returns how many numbers.
+/// The shard's tables, which live until they are freed, also when the shard doesn't any more.
 ///
 /// # Safety
-/// `shard` is a running one; `out` points to `len` elements.
+/// `shard` is a running one.
 #[no_mangle]
-pub unsafe extern "C" fn vardrum_shard_table(shard: *const Runner, out: *mut f64, len: usize) -> usize {
+pub unsafe extern "C" fn vardrum_shard_tables(shard: *const Runner) -> *const Tables {
     // SAFETY: the caller's word.
-    let (shard, out) = unsafe { (&*shard, write(out, len)) };
-    guarded(0, || shard.shared.table(out))
+    Arc::into_raw(Arc::clone(&unsafe { &*shard }.shared.tables))
+}
+
+/// # Safety
+/// `tables` came from `vardrum_shard_tables`; it and what it gave are not used again.
+#[no_mangle]
+pub unsafe extern "C" fn vardrum_tables_free(tables: *const Tables) {
+    // SAFETY: the caller's word.
+    guarded((), || unsafe { drop(Arc::from_raw(tables)) });
+}
+
+/// The newest table of layers (`which` 0) or of downlinks (1), row behind row; `count` is set to how many numbers.
+/// They stay as they are until the next call for the same table, and where they are until the tables are freed.
+///
+/// # Safety
+/// `tables` came from `vardrum_shard_tables`; `count` points to one element.
+#[no_mangle]
+pub unsafe extern "C" fn vardrum_tables_newest(tables: *const Tables, which: c_int, count: *mut usize) -> *const f64 {
+    // SAFETY: the caller's word.
+    let (tables, count) = unsafe { (&*tables, write(count, 1)) };
+    guarded(ptr::null(), || {
+        let table = if which == 0 { &tables.uplinks } else { &tables.downlinks };
+        let (numbers, n) = table.newest();
+        count[0] = n;
+        numbers
+    })
 }
 
 /// CPU time of the shard's thread in nanoseconds.
@@ -163,16 +189,22 @@ pub unsafe extern "C" fn vardrum_shard_cpu(shard: *const Runner) -> u64 {
     unsafe { &*shard }.shared.cpu()
 }
 
-/// Writes the counters' names, separated by spaces; returns the length.
+/// Writes names, separated by spaces: of the counters (`which` 0), or of the columns of layers (1) or of downlinks
+/// (2); returns the length.
 ///
 /// # Safety
 /// `out` points to `len` bytes.
 #[no_mangle]
-pub unsafe extern "C" fn vardrum_counter_names(out: *mut c_char, len: usize) -> usize {
+pub unsafe extern "C" fn vardrum_names(which: c_int, out: *mut c_char, len: usize) -> usize {
     // SAFETY: the caller's word.
     let out = unsafe { write(out.cast::<u8>(), len) };
     guarded(0, || {
-        let names = NAMES.join(" ");
+        let names = match which {
+            0 => NAMES,
+            1 => UPLINK,
+            _ => DOWNLINK,
+        };
+        let names = names.join(" ");
         let n = names.len().min(out.len());
         out[..n].copy_from_slice(&names.as_bytes()[..n]);
         n

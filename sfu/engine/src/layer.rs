@@ -46,6 +46,12 @@ pub struct Layer {
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
     pub size: (u16, u16),
     pub bytes: u64,
+    /// Pictures begun, each counted once; of sound: packets that were newer than all before.
+    pub frames: u64,
+    pub key_frames: u64,
+    newest_timestamp: Option<u32>,
+    /// Packets received and lost in former lives.
+    former: (u64, i64),
     /// What Python knows: alive and size, and since when.
     told: (bool, (u16, u16)),
     told_at: Option<Micros>,
@@ -70,6 +76,10 @@ impl Layer {
             last_packet: 0,
             size: (0, 0),
             bytes: 0,
+            frames: 0,
+            key_frames: 0,
+            newest_timestamp: None,
+            former: (0, 0),
             told: (false, (0, 0)),
             told_at: None,
         }
@@ -78,13 +88,35 @@ impl Layer {
     /// Begins a new life under another SSRC.
     pub fn adopt(&mut self, ssrc: u32, codec: Codec) {
         let life = self.life + 1;
-        let (rtx_ssrc, told, told_at) = (self.rtx_ssrc, self.told, self.told_at);
-        *self = Layer::new(codec);
-        self.life = life;
-        self.ssrc = Some(ssrc);
-        self.rtx_ssrc = rtx_ssrc;
-        self.told = told;
-        self.told_at = told_at;
+        // What is counted goes on: Python sees one layer.
+        *self = Layer {
+            life,
+            ssrc: Some(ssrc),
+            rtx_ssrc: self.rtx_ssrc,
+            told: self.told,
+            told_at: self.told_at,
+            bytes: self.bytes,
+            frames: self.frames,
+            key_frames: self.key_frames,
+            repaired: self.repaired,
+            former: (self.received(), self.lost()),
+            ..Layer::new(codec)
+        };
+    }
+
+    /// Packets that came first-hand, in all lives.
+    pub fn received(&self) -> u64 {
+        self.former.0 + self.reception.received()
+    }
+
+    /// Packets that never came first-hand, in all lives; what was repaired is among them.
+    pub fn lost(&self) -> i64 {
+        self.former.1 + self.reception.lost()
+    }
+
+    /// Interarrival jitter (RFC 3550, section 6.4.1) in microseconds.
+    pub fn jitter_us(&self) -> f64 {
+        f64::from(self.reception.jitter()) * 1e6 / f64::from(self.codec.clock_rate())
     }
 
     /// Whether it is alive, and its size, where that has changed and was not told a moment ago.
@@ -116,6 +148,14 @@ impl Layer {
         self.repaired += u64::from(repaired || asked.is_some());
         self.last_packet = now;
         self.bytes += packet.payload.len() as u64;
+        if self
+            .newest_timestamp
+            .map_or(true, |newest| packet.timestamp.wrapping_sub(newest) as i32 > 0)
+        {
+            self.newest_timestamp = Some(packet.timestamp);
+            self.frames += 1;
+        }
+        self.key_frames += u64::from(packet.picture.key && !packet.codec.is_audio());
         // A repair says how far away its sender is, if it is known which request it answers.
         let round_trip = asked
             .filter(|asked| repaired && asked.tries == 1)

@@ -88,6 +88,15 @@ impl PayloadTable {
         self.by_codec.get(usize::from(codec.0)).copied().flatten()
     }
 
+    /// An RTX payload type, for what repairs nothing.
+    pub fn rtx(&self) -> Option<u8> {
+        self.by_type
+            .iter()
+            .flatten()
+            .find(|p| p.apt.is_some())
+            .map(|p| p.payload_type)
+    }
+
     /// The RTX payload type that repairs `payload_type`.
     pub fn rtx_of(&self, payload_type: u8) -> Option<u8> {
         self.by_type

@@ -7,9 +7,13 @@ use crate::clock::{Micros, PublisherClock};
 use crate::command::{AddPeer, Keys, Kind, PeerId, EXTENSIONS, TRACKS};
 use crate::counters::{Count, Counters};
 use crate::event::Consent;
+use crate::history::History;
 use crate::ice::Agent;
+use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::packet::{Codec, PayloadTable};
+use crate::probe::Probe;
+use crate::reports::SlotReception;
 use crate::resend::Resends;
 use crate::rng::Rng;
 use crate::round_trip::RoundTrip;
@@ -62,8 +66,12 @@ pub struct Peer {
     pub arrivals: Arrivals,
     pub feedback_at: Micros,
     pub reports_at: Micros,
-    /// transport-cc number of the next packet out: one counter over slots, RTX and padding.
-    pub transport_sequence: u16,
+    /// What was sent, by transport-cc number.
+    pub history: History,
+    pub meter: Meter,
+    pub probe: Probe,
+    /// What was last said of each slot's reception.
+    pub receptions: Vec<SlotReception>,
     pub round_trip: RoundTrip,
     pub last_received: Micros,
     pub connected: bool,
@@ -138,13 +146,16 @@ impl Peer {
             }),
             streams,
             ways: Ways::new(slots.len()),
+            receptions: slots.iter().map(|_| SlotReception::default()).collect(),
             resends: slots.iter().map(|slot| Resends::new(slot.kind)).collect(),
             slots,
             clock: PublisherClock::default(),
             arrivals: Arrivals::new(),
             feedback_at: now,
             reports_at: now,
-            transport_sequence: 1,
+            history: History::default(),
+            meter: Meter::default(),
+            probe: Probe::default(),
             round_trip: RoundTrip::default(),
             last_received: now,
             connected: false,

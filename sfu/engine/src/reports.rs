@@ -1,6 +1,7 @@
 //! What a peer is told, and tells, by RTCP: reports, transport-cc, requests for repair and for key frames.
 
 use crate::clock::{ntp_micros, Micros, ServerClock};
+use crate::command::Kind;
 use crate::counters::{Count, Counters};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
@@ -13,7 +14,33 @@ const FEEDBACK_INTERVAL: Micros = 60_000;
 /// RFC 3550, section 6.4.1: five bits count the blocks.
 const MAX_BLOCKS: usize = 31;
 
+/// Older word of a slot's loss says nothing of the present; browsers report on sound each 5 s.
+const RECENT: Micros = 11_000_000;
+
+/// What a viewer last said of its reception of one slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SlotReception {
+    at: Option<Micros>,
+    highest: Option<u32>,
+    /// Packets that the newest block is about.
+    expected: u32,
+    /// Lost of them, in 1/256.
+    fraction: u8,
+}
+
 impl Peer {
+    /// Share of packets lost, 0 to 1, in the newest reports on slots of sound or of pictures; NaN where there are none.
+    pub fn told_loss(&self, now: Micros, sound: bool) -> f64 {
+        let (mut lost, mut expected) = (0.0, 0.0);
+        for (reception, slot) in self.receptions.iter().zip(&self.slots) {
+            if (slot.kind == Kind::Audio) == sound && reception.at.map_or(false, |at| now < at + RECENT) {
+                expected += f64::from(reception.expected);
+                lost += f64::from(reception.expected) * f64::from(reception.fraction) / 256.0;
+            }
+        }
+        lost / expected
+    }
+
     /// Sends what is due by `now`. `scratch` is reused from call to call.
     pub fn send_due(
         &mut self,
@@ -119,10 +146,27 @@ impl Peer {
             .on_sender_report(info.rtp, ntp_micros(info.ntp).saturating_add(ahead));
     }
 
+    /// A viewer's word on when our packets arrived.
+    ///
+    /// Errors: it is malformed.
+    pub fn on_transport_feedback(&mut self, now: Micros, fci: &[u8]) -> Result<(), Count> {
+        if let Some(sample) = self.meter.on_feedback(now, fci, &mut self.history, &mut self.probe)? {
+            self.round_trip.on_report(sample);
+        }
+        Ok(())
+    }
+
     /// A viewer's word on what it received.
     pub fn on_report_block(&mut self, now: Micros, clock: &ServerClock, block: &ReportBlock) {
         if let Some(slot) = self.slot_of(block.ssrc) {
             self.slots[slot].known_to_receiver = true;
+            let reception = &mut self.receptions[slot];
+            let expected = reception.highest.map_or(0, |before| block.highest.wrapping_sub(before));
+            // Less than none is a receiver that began anew.
+            reception.expected = if expected < 1 << 31 { expected } else { 0 };
+            reception.highest = Some(block.highest);
+            reception.fraction = block.fraction_lost;
+            reception.at = Some(now);
             if let Some(compact) = block.round_trip(rtcp::compact(clock.ntp(now))) {
                 self.round_trip.on_report((u64::from(compact) * 1_000_000) >> 16);
             }

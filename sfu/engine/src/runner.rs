@@ -15,6 +15,7 @@ use crate::crypto;
 use crate::io::{thread_cpu, Clock, Outlet, Poller, Signal, Socket, Tcp, BATCH};
 use crate::outbox::MAX_DATAGRAMS;
 use crate::shard::Shard;
+use crate::tables::Tables;
 
 const TICK: Micros = 10_000;
 /// How often figures are made for Python.
@@ -38,7 +39,9 @@ const PORTS: usize = 16;
 pub struct Shared {
     commands: Mutex<Vec<Command>>,
     events: Mutex<VecDeque<Vec<u8>>>,
-    figures: Mutex<(Vec<u64>, Vec<f64>)>,
+    counters: Mutex<Vec<u64>>,
+    /// Outlives the shard where Python still looks at them.
+    pub tables: Arc<Tables>,
     cpu: AtomicU64,
     stop: AtomicBool,
     wake: Signal,
@@ -83,7 +86,8 @@ impl Runner {
         let shared = Arc::new(Shared {
             commands: Mutex::default(),
             events: Mutex::default(),
-            figures: Mutex::default(),
+            counters: Mutex::default(),
+            tables: Arc::default(),
             cpu: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             wake: Signal::new()?,
@@ -149,11 +153,7 @@ impl Shared {
     }
 
     pub fn counters(&self, out: &mut [u64]) -> usize {
-        copy(&lock(&self.figures).0, out)
-    }
-
-    pub fn table(&self, out: &mut [f64]) -> usize {
-        copy(&lock(&self.figures).1, out)
+        copy(&lock(&self.counters), out)
     }
 
     /// CPU time of the shard's thread in nanoseconds, at most `FIGURES` old.
@@ -187,7 +187,7 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
     let clock = Clock::start();
     let mut shard = Shard::new(seed, clock.ntp_at_start);
     let (mut tick_at, mut figures_at): (Micros, Micros) = (0, 0);
-    let mut table = Vec::new();
+    let (mut uplinks, mut downlinks) = (shared.tables.uplinks.first(), shared.tables.downlinks.first());
     let mut overflowed = 0;
     while !shared.stop.load(Ordering::Acquire) {
         poller.wait(tick_at.saturating_sub(clock.now()).min(TICK));
@@ -247,11 +247,13 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
             let lost = socket.overflowed();
             let more = lost.wrapping_sub(std::mem::replace(&mut overflowed, lost));
             shard.counters.add(Count::DropSocketReceive, more.into());
-            shard.table(&mut table);
-            let mut figures = lock(&shared.figures);
-            figures.0.clear();
-            figures.0.extend_from_slice(shard.counters.values());
-            std::mem::swap(&mut figures.1, &mut table);
+            shard.uplinks(&mut uplinks);
+            shared.tables.uplinks.publish(&mut uplinks);
+            shard.downlinks(now, &mut downlinks);
+            shared.tables.downlinks.publish(&mut downlinks);
+            let mut counters = lock(&shared.counters);
+            counters.clear();
+            counters.extend_from_slice(shard.counters.values());
             shared.cpu.store(thread_cpu(), Ordering::Relaxed);
         }
     }

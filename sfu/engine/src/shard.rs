@@ -96,6 +96,16 @@ impl Shard {
                     peer.ways.set(mode);
                 }
             }
+            Command::Probe {
+                peer,
+                id,
+                bits_per_second,
+                milliseconds,
+            } => {
+                if let Some((_, peer)) = self.find(peer) {
+                    peer.probe.start(now, id, bits_per_second, milliseconds);
+                }
+            }
         }
     }
 
@@ -123,32 +133,8 @@ impl Shard {
         }
     }
 
-    /// Writes one row of nine numbers for each layer that has ever sent: peer, track, layer, alive, packets
-    /// received, packets lost, payload bytes, loudness (0 to 127), round trip in microseconds.
-    pub fn table(&self, out: &mut Vec<f64>) {
-        out.clear();
-        for peer in self.peers.iter().flatten() {
-            for (t, track) in peer.tracks.iter().enumerate() {
-                for (l, layer) in track
-                    .layers
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, layer)| layer.ssrc.is_some())
-                {
-                    out.extend_from_slice(&[
-                        f64::from(peer.id),
-                        t as f64,
-                        l as f64,
-                        f64::from(u8::from(layer.alive)),
-                        layer.reception.received() as f64,
-                        layer.reception.lost() as f64,
-                        layer.bytes as f64,
-                        if track.muted { 0.0 } else { track.loudness },
-                        peer.round_trip.get() as f64,
-                    ]);
-                }
-            }
-        }
+    pub(crate) fn all_peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().flatten().map(|peer| &**peer)
     }
 
     pub fn peers(&self) -> usize {
@@ -323,6 +309,7 @@ impl Shard {
         if peer.ready() {
             peer.send_due(now, clock, scratch, outbox, counters);
             peer.send_waiting_sound(now, clock, outbox, counters);
+            peer.send_padding(now, clock, outbox, counters);
         }
         if let Some(what) = consent {
             counters.add(Count::ConsentLost, u64::from(what == Consent::Lost));
@@ -513,7 +500,8 @@ impl Shard {
     }
 
     pub(crate) fn path_chosen(&mut self, now: Micros, place: usize) {
-        if let Some(peer) = &self.peers[place] {
+        if let Some(peer) = &mut self.peers[place] {
+            peer.meter.forget_delays();
             let id = peer.id;
             self.event(Event::Path { peer: id });
         }

@@ -4,7 +4,7 @@
 use vardrum_codecs::repacketizer::Repacketizer;
 
 use crate::clock::{Micros, ServerClock};
-use crate::command::SoundMode;
+use crate::command::{SoundMode, EXT_TRANSPORT_CC};
 use crate::counters::{Count, Counters};
 use crate::egress::{Envelope, Role};
 use crate::outbox::Outbox;
@@ -307,7 +307,10 @@ impl Peer {
             while let Some(sealed) = self.resends[slot].twice_due(now) {
                 counters.one(match to {
                     None => Count::DropNotConnected,
-                    Some(to) if outbox.push(to, sealed) => Count::AudioTwice,
+                    Some(to) if outbox.push(to, sealed) => {
+                        self.history.record_again(sealed, self.extensions[EXT_TRANSPORT_CC]);
+                        Count::AudioTwice
+                    }
                     Some(_) => Count::DropOutboxFull,
                 });
             }
@@ -333,7 +336,10 @@ impl Shard {
             return Err(Count::DropResendSuppressed);
         }
         match resends.sealed(sequence, now) {
-            Some((_, sealed)) if self.outbox.push(to, sealed) => Ok(()),
+            Some((_, sealed)) if self.outbox.push(to, sealed) => {
+                peer.history.record_again(sealed, peer.extensions[EXT_TRANSPORT_CC]);
+                Ok(())
+            }
             _ => Err(Count::DropOutboxFull),
         }
     }
