@@ -16,7 +16,7 @@ impl Shard {
             Err(_) => return self.counters.one(Count::DropStunMalformed),
         };
         let refused = if message.class() == Class::Request {
-            self.binding_request(now, from, &message)
+            self.binding_request(now, from, &message, bytes.len())
         } else {
             self.binding_response(now, from, &message)
         };
@@ -25,15 +25,33 @@ impl Shard {
         }
     }
 
-    fn binding_request(&mut self, now: Micros, from: Address, message: &Message<'_>) -> Result<(), Count> {
+    /// `len`: of the whole request.
+    fn binding_request(&mut self, now: Micros, from: Address, message: &Message<'_>, len: usize) -> Result<(), Count> {
         // Before integrity is known nothing is answered to whoever does not even know a user fragment.
         let ufrag = message.ufrag().ok_or(Count::DropStunUnknownUser)?;
         let place = self.place_of_ufrag(ufrag).ok_or(Count::DropStunUnknownUser)?;
+        let known = self.place_of_address(from) == Some(place);
+        if !self.may_try(now, from, place, known) {
+            return Err(if known {
+                Count::DropStunRate
+            } else {
+                Count::DropStrangerRate
+            });
+        }
         let mut response = std::mem::take(&mut self.scratch);
         let outcome = match self.peer_mut(place) {
             Some(peer) => peer.ice.on_request(now, from, message, &mut response),
             None => return Err(Count::DropStunUnknownUser),
         };
+        if let RequestOutcome::Refused(_) = outcome {
+            // Under a forged address, a longer answer would help whoever floods it.
+            if response.len() > len {
+                response.clear();
+            }
+            if !known {
+                self.strangers.failed(now, from.ip());
+            }
+        }
         let sent = response.is_empty() || self.outbox.push(from, &response);
         self.scratch = response;
         if !sent {
@@ -42,7 +60,7 @@ impl Shard {
         match outcome {
             RequestOutcome::Refused(_) => Err(Count::DropStunRefused),
             RequestOutcome::Answered { nominated_first, .. } => {
-                if self.place_of_address(from) != Some(place) {
+                if !known {
                     self.learn_addresses(now, place);
                 }
                 if nominated_first {
@@ -51,6 +69,18 @@ impl Shard {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a check or packet that names a peer is worth the cryptography. `known`: it comes from that peer's address.
+    pub(crate) fn may_try(&mut self, now: Micros, from: Address, place: usize, known: bool) -> bool {
+        let trusted = known || self.strangers.may_try(now, from.ip());
+        self.peer_mut(place).map_or(false, |peer| {
+            if known {
+                peer.take_check(now)
+            } else {
+                peer.take_attempt(now, trusted)
+            }
+        })
     }
 
     fn binding_response(&mut self, now: Micros, from: Address, message: &Message<'_>) -> Result<(), Count> {

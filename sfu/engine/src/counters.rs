@@ -46,6 +46,8 @@ counts! {
     DropStunMalformed = "drop_stun_malformed",
     DropStunUnknownUser = "drop_stun_unknown_user",
     DropStunRefused = "drop_stun_refused",
+    DropStunRate = "drop_stun_rate",
+    DropStrangerRate = "drop_stranger_rate",
     DropDtlsAddress = "drop_dtls_address",
     DropDtlsRate = "drop_dtls_rate",
     DropBeforeKeys = "drop_before_keys",

@@ -13,8 +13,8 @@ impl Shard {
     pub(crate) fn rtcp(&mut self, now: Micros, from: Address, bytes: &mut [u8]) {
         self.counters.one(Count::RtcpIn);
         let (place, known) = match self.sender_of(now, from, bytes) {
-            Some(found) => found,
-            None => return self.counters.one(Count::DropUnknownAddress),
+            Ok(found) => found,
+            Err(reason) => return self.counters.one(reason),
         };
         let mut peer = match self.take_peer(place) {
             Some(peer) => peer,
@@ -22,7 +22,7 @@ impl Shard {
         };
         let mut needs: Vec<Feed> = Vec::new();
         if let Err(reason) = self.take_rtcp(now, &mut peer, from, bytes, &mut needs) {
-            self.counters.one(reason);
+            self.refuse(now, from, known, reason);
         }
         self.put_peer(place, peer);
         if !known {

@@ -3,6 +3,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod address;
+mod bucket;
 pub mod clock;
 pub mod command;
 mod connectivity;
@@ -45,6 +46,7 @@ mod sound;
 mod spent;
 pub mod srtp;
 mod store;
+mod strangers;
 pub mod stun;
 pub mod tables;
 #[cfg(test)]

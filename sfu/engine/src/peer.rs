@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::address::Address;
+use crate::bucket::{Bucket, Rate};
 use crate::clock::{Micros, PublisherClock};
 use crate::command::{AddPeer, Keys, Kind, PeerId, EXTENSIONS, TRACKS};
 use crate::counters::{Count, Counters};
@@ -32,8 +33,21 @@ pub const CONNECTED: Micros = 5_000_000;
 
 /// RFC 7675, section 5.1.
 const CONSENT: Micros = 30_000_000;
-/// Packets from unknown addresses that are tried against a peer's keys (a NAT that rebinds), each second.
-const TRIES_PER_SECOND: u32 = 100;
+/// Checks and packets from unknown addresses that are tried against a peer's keys (a NAT that rebinds).
+const ATTEMPTS: Rate = Rate {
+    burst: 100,
+    every: 10_000,
+};
+/// Those that are tried although their address has got too much wrong: somebody else behind it may have.
+const RESERVE: Rate = Rate {
+    burst: 5,
+    every: 200_000,
+};
+/// Checks from a peer's own addresses; browsers send some ten a second at most.
+const CHECKS: Rate = Rate {
+    burst: 100,
+    every: 20_000,
+};
 /// Repairs one peer may ask for in an interval: more is no repair but a flood.
 const MAX_REPAIRS: usize = 256;
 const REPAIR_INTERVAL: Micros = 50_000;
@@ -79,7 +93,9 @@ pub struct Peer {
     pub backlogged: Option<Address>,
     /// Something was heard from where media goes, within `CONSENT`.
     consent: bool,
-    tries: (Micros, u32),
+    attempts: Bucket,
+    reserve: Bucket,
+    checks: Bucket,
     repairs: (Micros, usize),
     dtls_second: Micros,
     dtls_count: u32,
@@ -161,7 +177,9 @@ impl Peer {
             connected: false,
             backlogged: None,
             consent: true,
-            tries: (now, 0),
+            attempts: Bucket::default(),
+            reserve: Bucket::default(),
+            checks: Bucket::default(),
             repairs: (now, 0),
             dtls_second: now,
             dtls_count: 0,
@@ -217,13 +235,17 @@ impl Peer {
         Some(Consent::Lost)
     }
 
-    /// Counts in a packet of an unknown address that may be this peer's.
-    pub fn take_try(&mut self, now: Micros) -> bool {
-        if now >= self.tries.0 + 1_000_000 {
-            self.tries = (now, 0);
-        }
-        self.tries.1 += 1;
-        self.tries.1 <= TRIES_PER_SECOND
+    /// Counts in a check or packet of an unknown address that may be this peer's. `trusted`: the address has not got
+    /// too much wrong of late.
+    pub fn take_attempt(&mut self, now: Micros, trusted: bool) -> bool {
+        self.attempts.has(now, ATTEMPTS)
+            && (trusted || self.reserve.take(now, RESERVE))
+            && self.attempts.take(now, ATTEMPTS)
+    }
+
+    /// Counts in a check of a known address.
+    pub fn take_check(&mut self, now: Micros) -> bool {
+        self.checks.take(now, CHECKS)
     }
 
     /// Counts in a request for a repair.

@@ -15,6 +15,7 @@ use crate::packet::{Feed, Packet};
 use crate::peer::{Peer, CONNECTED};
 use crate::rng::Rng;
 use crate::rtp;
+use crate::strangers::Strangers;
 use crate::track::MICROPHONE;
 
 /// Peers of one shard; more are refused (Python spreads rooms over shards long before).
@@ -31,6 +32,7 @@ pub struct Shard {
     by_ssrc: HashMap<u32, usize>,
     clock: ServerClock,
     rng: Rng,
+    pub(crate) strangers: Strangers,
     pub(crate) scratch: Vec<u8>,
     pub outbox: Outbox,
     pub events: Events,
@@ -40,14 +42,16 @@ pub struct Shard {
 impl Shard {
     /// `seed` decides all randomness; `ntp_at_start` is the wall clock, as an NTP timestamp, when `now` was 0.
     pub fn new(seed: [u8; 16], ntp_at_start: u64) -> Self {
+        let mut rng = Rng::new(seed);
         Self {
+            strangers: Strangers::new(&mut rng),
             peers: Vec::new(),
             by_id: HashMap::new(),
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_ssrc: HashMap::new(),
             clock: ServerClock { ntp_at_start },
-            rng: Rng::new(seed),
+            rng,
             scratch: Vec::with_capacity(2048),
             outbox: Outbox::default(),
             events: Events::default(),
@@ -379,15 +383,15 @@ impl Shard {
     fn rtp(&mut self, now: Micros, from: Address, bytes: &mut [u8]) {
         self.counters.one(Count::RtpIn);
         let (place, known) = match self.sender_of(now, from, bytes) {
-            Some(found) => found,
-            None => return self.counters.one(Count::DropUnknownAddress),
+            Ok(found) => found,
+            Err(reason) => return self.counters.one(reason),
         };
         let mut peer = match self.peers[place].take() {
             Some(peer) => peer,
             None => return,
         };
         if let Err(reason) = self.take_rtp(now, place, &mut peer, from, bytes) {
-            self.counters.one(reason);
+            self.refuse(now, from, known, reason);
         }
         self.peers[place] = Some(peer);
         if !known {
@@ -475,20 +479,27 @@ impl Shard {
 
     /// Whose packet this is: by its address (then `true` beside it), else, where a NAT has rebound, by its SSRC; the
     /// keys have the last word.
-    pub(crate) fn sender_of(&mut self, now: Micros, from: Address, bytes: &[u8]) -> Option<(usize, bool)> {
+    pub(crate) fn sender_of(&mut self, now: Micros, from: Address, bytes: &[u8]) -> Result<(usize, bool), Count> {
         if let Some(place) = self.by_address.get(&from) {
-            return Some((*place, true));
+            return Ok((*place, true));
         }
         let at = if rtp::is_rtcp(bytes) { 4 } else { 8 };
-        let ssrc = bytes.get(at..at + 4)?;
-        let place = *self
-            .by_ssrc
-            .get(&u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]))?;
-        if self.peers[place].as_mut()?.take_try(now) {
-            Some((place, false))
+        let ssrc = bytes.get(at..at + 4).ok_or(Count::DropUnknownAddress)?;
+        let ssrc = u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]);
+        let place = *self.by_ssrc.get(&ssrc).ok_or(Count::DropUnknownAddress)?;
+        if self.may_try(now, from, place, false) {
+            Ok((place, false))
         } else {
-            None
+            Err(Count::DropStrangerRate)
         }
+    }
+
+    /// Counts a packet that went no further; `known`: it came from its peer's address.
+    pub(crate) fn refuse(&mut self, now: Micros, from: Address, known: bool, reason: Count) {
+        if !known && matches!(reason, Count::DropAuthentication | Count::DropReplay) {
+            self.strangers.failed(now, from.ip());
+        }
+        self.counters.one(reason);
     }
 
     pub(crate) fn place_of_ufrag(&self, ufrag: &str) -> Option<usize> {
