@@ -9,38 +9,13 @@ from pathlib import Path
 import pytest
 from vardrum.tests.conftest import Browsers
 from vardrum.tests.support.namespaces import CLINIC, Network
-from vardrum.tests.support.page import Page
-from vardrum.tests.support.portal import Invited, Portal, create_key
+from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.server import Server
-from vardrum.tests.support.sound import listen, longest_gap, moment, silent, sound_back
-from vardrum.tests.support.visit import (
-    DOCTOR,
-    INTERPRETER,
-    NO_DOCUMENTS,
-    PATIENT,
-    RELATIVE,
-    admit,
-    arrive,
-    meets,
-    shown,
-    state,
-)
+from vardrum.tests.support.sound import longest_gap, moment, silent, sound_back
+from vardrum.tests.support.visit import gather_visit, shown, state
 from vardrum.tests.support.wait import wait_until
 
 OUTAGE = 45.0
-
-
-async def gather_visit(portal: Portal, host: Page, *guests: Page) -> list[Invited]:
-    """The doctor and as many others as there are pages, all seeing and hearing each other; who they are."""
-    people = await portal.book([DOCTOR, *(PATIENT, RELATIVE, INTERPRETER)[: len(guests)]], **NO_DOCUMENTS)
-    await arrive(host, await portal.vouched_url(people[0]), into="admitted")
-    await asyncio.gather(*(arrive(page, one.join_url) for page, one in zip(guests, people[1:], strict=True)))
-    for one in people[1:]:
-        await admit(host, one)
-    for page, me in zip((host, *guests), people, strict=True):
-        await meets(page, *(one for one in people if one is not me))
-        await listen(page)
-    return people
 
 
 @pytest.mark.timeout(240)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -18,6 +19,11 @@ from .wait import wait_until
 
 CLINIC = "10.71.1.2"
 PHONE = "10.71.2.2"
+CLINIC_SIX = "fd71:1::2"
+PHONE_SIX = "fd71:2::2"
+# What the phone's NAT and its other network show to the clinic.
+OUTER = "10.71.3.2"
+MOBILE = "10.71.4.2"
 
 
 class Namespace:
@@ -80,6 +86,21 @@ class Namespace:
         await self._holder.kill()
 
 
+class Nat:
+    """The NAT before the phone; see `nat`."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def rebind(self) -> None:
+        """It forgets where answers belong: what the phone sends next comes from other ports."""
+        os.kill(self._process.pid, signal.SIGUSR1)
+
+    def mapped(self, protocol: str) -> int:
+        """How many mappings of `udp` or `tcp` it has made so far."""
+        return self._process.output(1_000_000).count(f"mapped {protocol}")
+
+
 class Network:
     """clinic (server and desktops) - router - phone.
 
@@ -87,9 +108,13 @@ class Network:
         clinic, phone: where to run what; their addresses are `CLINIC` and `PHONE`.
     """
 
-    def __init__(self, clinic: Namespace, router: Namespace, phone: Namespace, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, clinic: Namespace, router: Namespace, phone: Namespace, stack: AsyncExitStack, scratch: Path
+    ) -> None:
         self.clinic = clinic
         self.phone = phone
+        self._scratch = scratch
+        self._moved = False
         self._router = router
         self._stack = stack
 
@@ -126,17 +151,67 @@ class Network:
                 await end.run("ip", "address", "add", f"{address}/24", "dev", "wire")
                 await end.run("ip", "link", "set", "wire", "up")
                 await end.run("ip", "route", "add", "default", "via", gate)
-            network = cls(clinic, router, phone, stack.pop_all())
+            network = cls(clinic, router, phone, stack.pop_all(), scratch)
             await network.mend()
             return network
 
     async def cut(self) -> None:
         """Nothing passes any more in either direction, as in a tunnel: both ends still have their link."""
-        await self._router.run("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+        await self._forward(0)
 
     async def mend(self) -> None:
         """Packets pass again."""
-        await self._router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        await self._forward(1)
+
+    async def _forward(self, on: int) -> None:
+        await self._router.run(
+            "sh", "-c", f"echo {on} > /proc/sys/net/ipv4/ip_forward; echo {on} > /proc/sys/net/ipv6/conf/all/forwarding"
+        )
+
+    async def six_only(self) -> None:
+        """From here on there is only IPv6, between `CLINIC_SIX` and `PHONE_SIX`."""
+        for number, end, address in ((1, self.clinic, CLINIC_SIX), (2, self.phone, PHONE_SIX)):
+            gate = address.rsplit(":", 1)[0] + ":1"
+            await self._router.run("ip", "address", "add", f"{gate}/64", "dev", f"side{number}", "nodad")
+            await end.run("ip", "-4", "address", "flush", "dev", "wire")
+            await end.run("ip", "address", "add", f"{address}/64", "dev", "wire", "nodad")
+            await end.run("ip", "route", "add", "default", "via", gate)
+
+    async def nat(self, *, udp: bool = True) -> Nat:
+        """Put a NAT in front of the phone; without `udp` it passes TCP only."""
+        log = self._scratch / "nat.log"
+        options = () if udp else ("no-udp",)
+        process = await Process.start(
+            [*self._router.prefix, sys.executable, "-m", "vardrum.tests.support.nat", "nat", PHONE, OUTER, *options],
+            log=log,
+        )
+        self._stack.push_async_callback(process.kill)
+        await process.printed("ready", deadline=10)
+        await self._router.run("ip", "link", "set", "nat", "up")
+        await self._router.run("ip", "route", "add", f"{OUTER}/32", "dev", "nat")
+        # Replies come in over the TUN with the clinic's address.
+        await self._router.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done")
+        await self._router.run("ip", "route", "add", "default", "dev", "nat", "table", "71")
+        await self._router.run("ip", "rule", "add", "iif", "side2", "lookup", "71")
+        return Nat(process)
+
+    async def move(self) -> None:
+        """The phone's interface goes away with its address, and another one comes with another: Wi-Fi to 4G."""
+        gate = MOBILE.rsplit(".", 1)[0] + ".1"
+        if not self._moved:
+            await self._router.run(
+                *("ip", "link", "add", "side3", "type", "veth"),
+                *("peer", "name", "mobile", "netns", str(self.phone.pid)),
+            )
+            await self._router.run("ip", "address", "add", f"{gate}/24", "dev", "side3")
+            await self._router.run("ip", "link", "set", "side3", "up")
+        self._moved = True
+        await self.phone.run(
+            "sh",
+            "-c",
+            f"ip link set wire down; ip address flush dev wire; ip address add {MOBILE}/24 dev mobile;"
+            f" ip link set mobile up; ip route add default via {gate}",
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from .page import Page
-from .portal import Invited
+from .portal import Invited, Portal
+from .sound import listen
 
 DOCTOR: dict[str, Any] = {"display_name": "Dr Asp", "role": "caregiver", "host": True}
 PATIENT: dict[str, Any] = {"display_name": "Pia Patient", "role": "patient"}
@@ -79,3 +81,16 @@ async def meets(page: Page, *others: Invited, deadline: float = 20.0) -> dict[st
 
     await page.wait(met, f"{page.name} sees and hears {', '.join(one.name for one in others)}", deadline=deadline)
     return await shown(page)
+
+
+async def gather_visit(portal: Portal, host: Page, *guests: Page) -> list[Invited]:
+    """The doctor and as many others as there are pages, all seeing and hearing each other; who they are."""
+    people = await portal.book([DOCTOR, *(PATIENT, RELATIVE, INTERPRETER)[: len(guests)]], **NO_DOCUMENTS)
+    await arrive(host, await portal.vouched_url(people[0]), into="admitted")
+    await asyncio.gather(*(arrive(page, one.join_url) for page, one in zip(guests, people[1:], strict=True)))
+    for one in people[1:]:
+        await admit(host, one)
+    for page, me in zip((host, *guests), people, strict=True):
+        await meets(page, *(one for one in people if one is not me))
+        await listen(page)
+    return people

@@ -1,0 +1,95 @@
+"""Ways to the server that change in mid-call, and ways for whom UDP or IPv4 doesn't reach: with the real pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from vardrum.tests.conftest import Browsers
+from vardrum.tests.support.namespaces import CLINIC, Network
+from vardrum.tests.support.page import Page
+from vardrum.tests.support.portal import Invited, Portal, create_key
+from vardrum.tests.support.server import Server
+from vardrum.tests.support.sound import longest_gap, moment
+from vardrum.tests.support.visit import gather_visit, shown
+from vardrum.tests.support.wait import wait_until
+
+# Speech has no pauses long enough in packets: browsers send sound each 20 ms, silence too.
+CALM_MS = 3000
+
+
+@asynccontextmanager
+async def clinic(network: Network, folder: Path, host: str = CLINIC) -> AsyncIterator[tuple[Server, Portal]]:
+    """A server in the clinic and a portal that reaches it."""
+    async with Server(folder / "server", host=host, prefix=network.clinic.prefix) as server:
+        relay = await network.clinic.relay(host, server.http_port)
+        async with Portal(server.http, await create_key(server), relay=relay) as portal:
+            yield server, portal
+
+
+async def passed(page: Page, since: float, ms: float) -> None:
+    """Until the page's own clock has gone on for so long: what is measured is a time."""
+    await wait_until(
+        lambda: page.evaluate(f"performance.now() - {since} > {ms}"),
+        deadline=ms / 1000 + 20,
+        what="the time",
+        every=0.2,
+    )
+
+
+async def voice(page: Page, of: Invited) -> str:
+    """The mid in which the page hears somebody."""
+    return str((await shown(page))[of.id]["microphone"]["mid"])
+
+
+async def pairs(page: Page) -> list[dict[str, str]]:
+    """The protocols and addresses of the candidate pairs that the page's connection uses now."""
+    return list(
+        await page.evaluate("""(async () => {
+          const all = [...(await window.vardrum.peerConnection.getStats()).values()];
+          const of = (id) => all.find((one) => one.id === id) ?? {};
+          const chosen = all.filter((one) => one.type === "transport").map((one) => one.selectedCandidatePairId);
+          return all.filter((one) => one.type === "candidate-pair" && (chosen.includes(one.id) || one.selected))
+            .map((one) => ({ protocol: of(one.localCandidateId).protocol, address: of(one.remoteCandidateId).address,
+              local: of(one.localCandidateId).address }));
+        })()""")
+    )
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+async def test_a_nat_that_rebinds_is_followed_without_signalling(
+    browser: str, tmp_path: Path, browsers: Browsers, network: Network, figure: Callable[[str], None]
+) -> None:
+    nat = await network.nat()
+    async with clinic(network, tmp_path) as (server, portal):
+        trusted = (server.http,)
+        host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
+        if browser == "firefox":
+            phone = await browsers.firefox("Pia Patient", namespace=network.phone)
+        else:
+            phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        doctor, patient = await gather_visit(portal, host, phone)
+        mids = await voice(host, patient), await voice(phone, doctor)
+        for page in (host, phone):
+            await page.evaluate("recorder.start(40)")
+        before = [await moment(page) for page in (host, phone)]
+        await passed(phone, before[1], CALM_MS)
+        calm = [await longest_gap(*one) for one in zip((host, phone), mids, before, strict=True)]
+
+        offers = await phone.evaluate("recorder.sent.filter((m) => m.type === 'offer').length")
+        since = [await moment(page) for page in (host, phone)]
+        mapped = nat.mapped("udp")
+        nat.rebind()
+        await passed(phone, since[1], CALM_MS)
+        gaps = [await longest_gap(*one) for one in zip((host, phone), mids, since, strict=True)]
+        figure(
+            f"NAT rebinds, {browser}: longest gap {gaps[0]:.2f} s in the phone's sound as the doctor gets it, "
+            f"{gaps[1]:.2f} s in the doctor's sound on the phone (before: {calm[0]:.2f}, {calm[1]:.2f} s)"
+        )
+        assert nat.mapped("udp") > mapped
+        assert await phone.evaluate("recorder.sent.filter((m) => m.type === 'offer').length") == offers
+        for gap, usual in zip(gaps, calm, strict=True):
+            assert gap < 0.5 + usual, "beyond what this machine's load makes of it anyway"

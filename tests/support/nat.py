@@ -1,0 +1,106 @@
+"""A NAT in front of the phone: what leaves goes out from an address and ports of the NAT's, until it forgets them.
+
+The kernels that tests run on have no NAT of their own, so this is one on a TUN device (RFC 4787: endpoint-independent
+mapping), fast enough for one person. Run by `Network.nat` in the router:
+
+python -m vardrum.tests.support.nat DEVICE INNER OUTER [no-udp]
+
+SIGUSR1 makes it forget all UDP mappings and lead old ones nowhere, as when a carrier's NAT restarts. With `no-udp` it
+passes TCP only, as a clinic's guest network may.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import sys
+from ipaddress import IPv4Address
+
+TUNSETIFF = 0x400454CA
+IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+TCP, UDP = 6, 17
+# Where the checksum stands in each protocol's header.
+CHECKSUM = {TCP: 16, UDP: 6}
+
+
+def patch(packet: bytearray, at: int, new: bytes, *checksums: int) -> None:
+    """Write `new` (an even number of bytes at an even place), and mend the checksums over it (RFC 1624)."""
+    for i in range(0, len(new), 2):
+        (before,) = struct.unpack_from("!H", packet, at + i)
+        (after,) = struct.unpack_from("!H", new, i)
+        for place in checksums:
+            (found,) = struct.unpack_from("!H", packet, place)
+            total = (~found & 0xFFFF) + (~before & 0xFFFF) + after
+            total = (total & 0xFFFF) + (total >> 16)
+            total = (total & 0xFFFF) + (total >> 16)
+            struct.pack_into("!H", packet, place, ~total & 0xFFFF)
+    packet[at : at + len(new)] = new
+
+
+class Nat:
+    """The table: an inner address and port has one outer port at a time.
+
+    Attributes:
+        inner: whose packets are led out.
+        outer: the address they then come from.
+        udp: whether UDP passes at all.
+    """
+
+    def __init__(self, inner: str, outer: str, *, udp: bool = True) -> None:
+        self.inner = IPv4Address(inner).packed
+        self.outer = IPv4Address(outer).packed
+        self.udp = udp
+        self._next = 20_000
+        self._out: dict[tuple[int, int], int] = {}
+        self._in: dict[tuple[int, int], int] = {}
+
+    def forget(self) -> None:
+        """Lose all UDP mappings; ports given before are not given again."""
+        for table in (self._out, self._in):
+            for key in [key for key in table if key[0] == UDP]:
+                del table[key]
+
+    def translate(self, packet: bytearray) -> bool:
+        """Change a packet in place; whether it goes on."""
+        if len(packet) < 28 or packet[0] >> 4 != 4 or packet[9] not in CHECKSUM:
+            return False
+        protocol, header = packet[9], (packet[0] & 15) * 4
+        if protocol == UDP and not self.udp:
+            return False
+        checksums = (header + CHECKSUM[protocol],)
+        if protocol == UDP and packet[checksums[0] : checksums[0] + 2] == b"\0\0":
+            checksums = ()
+        source, target = struct.unpack_from("!HH", packet, header)
+        if packet[12:16] == self.inner:
+            port = self._out.get((protocol, source))
+            if port is None:
+                port, self._next = self._next, self._next + 1
+                self._out[protocol, source] = port
+                self._in[protocol, port] = source
+                print("mapped", {TCP: "tcp", UDP: "udp"}[protocol], flush=True)
+            patch(packet, 12, self.outer, 10, *checksums)
+            patch(packet, header, struct.pack("!H", port), *checksums)
+            return True
+        if packet[16:20] == self.outer and (inner := self._in.get((protocol, target))) is not None:
+            patch(packet, 16, self.inner, 10, *checksums)
+            patch(packet, header + 2, struct.pack("!H", inner), *checksums)
+            return True
+        return False
+
+
+def main(device: str, inner: str, outer: str, *options: str) -> None:
+    nat = Nat(inner, outer, udp="no-udp" not in options)
+    tun = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN | IFF_NO_PI))
+    signal.signal(signal.SIGUSR1, lambda *_: nat.forget())
+    print("ready", flush=True)
+    while True:
+        packet = bytearray(os.read(tun, 65536))
+        if nat.translate(packet):
+            os.write(tun, packet)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
