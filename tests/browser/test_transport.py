@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from vardrum.tests.conftest import Browsers
-from vardrum.tests.support.namespaces import CLINIC, Network
+from vardrum.tests.support.namespaces import CLINIC, CLINIC_SIX, Network
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal, create_key
 from vardrum.tests.support.server import Server
@@ -93,3 +93,38 @@ async def test_a_nat_that_rebinds_is_followed_without_signalling(
         assert await phone.evaluate("recorder.sent.filter((m) => m.type === 'offer').length") == offers
         for gap, usual in zip(gaps, calm, strict=True):
             assert gap < 0.5 + usual, "beyond what this machine's load makes of it anyway"
+
+
+@pytest.mark.timeout(180)
+async def test_who_has_only_tcp_sees_and_hears_over_tcp(
+    tmp_path: Path, browsers: Browsers, network: Network, figure: Callable[[str], None]
+) -> None:
+    nat = await network.nat(udp=False)
+    async with clinic(network, tmp_path) as (server, portal):
+        trusted = (server.http,)
+        host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
+        phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        doctor, patient = await gather_visit(portal, host, phone)
+        took = (await phone.evaluate("recorder.firstFrameAt - recorder.offeredAt")) / 1000
+        assert {one["protocol"] for one in await pairs(phone)} == {"tcp"}
+        assert {one["protocol"] for one in await pairs(host)} == {"udp"}
+        assert nat.mapped("udp") == 0
+        figure(f"TCP only, chromium: first picture {took:.2f} s after the offer")
+        for page, other in ((host, patient), (phone, doctor)):
+            since = await moment(page)
+            await passed(page, since, CALM_MS)
+            gap = await longest_gap(page, await voice(page, other), since)
+            figure(f"TCP only: longest gap in sound {gap:.2f} s on the page of {page.name}")
+            assert gap < 2
+
+
+@pytest.mark.timeout(180)
+async def test_a_visit_over_ipv6_alone(tmp_path: Path, browsers: Browsers, network: Network) -> None:
+    await network.six_only()
+    async with clinic(network, tmp_path, CLINIC_SIX) as (server, portal):
+        trusted = (server.http,)
+        host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
+        phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        await gather_visit(portal, host, phone)
+        for page in (host, phone):
+            assert [one["address"] for one in await pairs(page)] == [CLINIC_SIX]
