@@ -121,13 +121,23 @@ impl Layer {
 
     /// Whether it is alive, and its size, where that has changed and was not told a moment ago.
     pub fn news(&mut self, now: Micros) -> Option<(bool, (u16, u16))> {
-        let present = (self.alive, if self.alive { self.size } else { (0, 0) });
-        if present == self.told || self.told_at.map_or(false, |at| now < at + BETWEEN_NEWS) {
-            return None;
-        }
+        self.news_at().filter(|&at| now >= at)?;
+        let present = self.present();
         self.told = present;
         self.told_at = Some(now);
         Some(present)
+    }
+
+    /// From when on `news` has something to say, if it has.
+    pub fn news_at(&self) -> Option<Micros> {
+        if self.present() == self.told {
+            return None;
+        }
+        Some(self.told_at.map_or(0, |at| at + BETWEEN_NEWS))
+    }
+
+    fn present(&self) -> (bool, (u16, u16)) {
+        (self.alive, if self.alive { self.size } else { (0, 0) })
     }
 
     /// Counts a packet in; `None` for one that came before (a repair and the original). `repaired`: it came by RTX.

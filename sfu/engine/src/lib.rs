@@ -10,6 +10,7 @@ mod connectivity;
 pub mod counters;
 pub mod crypto;
 pub mod demux;
+mod due;
 mod egress;
 pub mod event;
 mod feedback;

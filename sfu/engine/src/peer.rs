@@ -8,6 +8,7 @@ use crate::clock::{Micros, PublisherClock};
 use crate::command::{AddPeer, Keys, Kind, PeerId, EXTENSIONS, TRACKS};
 use crate::counters::{Count, Counters};
 use crate::event::Consent;
+use crate::hash::Keyed;
 use crate::history::History;
 use crate::ice::Agent;
 use crate::meter::Meter;
@@ -72,7 +73,7 @@ pub struct Peer {
     pub payloads: PayloadTable,
     pub extensions: [u8; EXTENSIONS],
     pub tracks: [Track; TRACKS],
-    pub streams: HashMap<u32, Stream>,
+    pub streams: HashMap<u32, Stream, Keyed>,
     pub slots: Vec<Slot>,
     pub resends: Vec<Resends>,
     pub ways: Ways,
@@ -106,7 +107,7 @@ pub struct Peer {
 impl Peer {
     pub fn new(offer: AddPeer, now: Micros, rng: &mut Rng) -> Self {
         let ufrag = offer.local.ufrag().to_string();
-        let mut streams = HashMap::new();
+        let mut streams = HashMap::with_hasher(Keyed::new(|bytes| rng.fill(bytes)));
         for (number, track) in offer.tracks.iter().enumerate() {
             // Where there are rids, the order of declared SSRCs says nothing about layers.
             if let (true, Some(&(primary, rtx))) = (track.rids.is_empty(), track.ssrcs.first()) {

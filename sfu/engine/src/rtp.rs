@@ -40,6 +40,12 @@ pub fn is_rtcp(packet: &[u8]) -> bool {
     packet.get(1).map_or(false, |second| (192..=223).contains(second))
 }
 
+/// The SSRC of an RTP packet, the sender's of an RTCP packet; `None` for what is too short to be either.
+pub fn ssrc(packet: &[u8]) -> Option<u32> {
+    let at = if is_rtcp(packet) { 4 } else { 8 };
+    packet.get(at..at + 4).map(|bytes| be32(bytes, 0))
+}
+
 /// Reads the header. Only bytes that SRTP leaves in the clear are looked at: neither payload nor padding.
 pub fn parse(packet: &[u8]) -> Result<Header, RtpError> {
     let fixed = packet.get(..FIXED_LEN).ok_or(RtpError::Short)?;

@@ -12,21 +12,17 @@ use crate::clock::Micros;
 use crate::command::Command;
 use crate::counters::Count;
 use crate::crypto;
+use crate::due::TICK;
 use crate::io::{thread_cpu, Clock, Outlet, Poller, Signal, Socket, Tcp, BATCH};
-use crate::outbox::MAX_DATAGRAMS;
-use crate::shard::Shard;
+use crate::shard::{Shard, HALF_FULL};
 use crate::tables::Tables;
 
-const TICK: Micros = 10_000;
 /// How often figures are made for Python.
 const FIGURES: Micros = 100_000;
 /// Batches read before commands and time get their turn.
 const ROUNDS: usize = 8;
 /// Encoded events that Python has not fetched; it fetches at each wake-up of its loop.
 const MAX_EVENTS: usize = 16_384;
-
-/// So many datagrams wait at most while a batch is read: what one packet becomes must still have room.
-const HALF: usize = MAX_DATAGRAMS / 2;
 
 /// What the thread waits for, by the poller's tokens.
 const UDP: u64 = 0;
@@ -186,11 +182,12 @@ fn bind(address: SocketAddr, tcp: bool) -> io::Result<(Socket, Option<Tcp>)> {
 fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 16], shared: &Shared) {
     let clock = Clock::start();
     let mut shard = Shard::new(seed, clock.ntp_at_start);
-    let (mut tick_at, mut figures_at): (Micros, Micros) = (0, 0);
+    let (mut ticked, mut figures_at): (Micros, Micros) = (0, 0);
     let (mut uplinks, mut downlinks) = (shared.tables.uplinks.first(), shared.tables.downlinks.first());
     let mut overflowed = 0;
     while !shared.stop.load(Ordering::Acquire) {
-        poller.wait(tick_at.saturating_sub(clock.now()).min(TICK));
+        let tick_at = shard.next_deadline().max(ticked + TICK).min(figures_at);
+        poller.wait(tick_at.saturating_sub(clock.now()));
         let (mut readable, mut connections, mut commanded) = (false, false, false);
         for ready in poller.ready() {
             match ready.token {
@@ -214,7 +211,7 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
                 let (inbox, outlet) = socket.halves();
                 let received = inbox.receive(|from, bytes| {
                     shard.datagram(now, Address::udp(from), bytes);
-                    if shard.outbox.waiting() >= HALF {
+                    if shard.outbox.waiting() >= HALF_FULL {
                         flush(now, outlet, &mut tcp, &mut shard);
                     }
                 });
@@ -233,17 +230,17 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
             flush(now, socket.halves().1, &mut tcp, &mut shard);
         }
         let now = clock.now();
-        if now >= tick_at {
-            tick_at = now + TICK;
+        if now >= shard.next_deadline().max(ticked + TICK) {
+            ticked = now;
             shard.tick(now);
-            if let Some(tcp) = &mut tcp {
-                tcp.sweep(now, &mut shard);
-            }
         }
         flush(now, socket.halves().1, &mut tcp, &mut shard);
         tell(&mut shard, shared);
         if now >= figures_at {
             figures_at = now + FIGURES;
+            if let Some(tcp) = &mut tcp {
+                tcp.sweep(now, &mut shard);
+            }
             let lost = socket.overflowed();
             let more = lost.wrapping_sub(std::mem::replace(&mut overflowed, lost));
             shard.counters.add(Count::DropSocketReceive, more.into());

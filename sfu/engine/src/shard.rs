@@ -8,9 +8,11 @@ use crate::clock::{Micros, ServerClock};
 use crate::command::{AddPeer, Command, PeerId};
 use crate::counters::{Count, Counters};
 use crate::demux::{protocol, Protocol};
+use crate::due::{Timetable, HELD};
 use crate::event::{Consent, Event, Events};
+use crate::hash::Keyed;
 use crate::layer::SILENCE;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, MAX_DATAGRAMS};
 use crate::packet::{Feed, Packet};
 use crate::peer::{Peer, CONNECTED};
 use crate::rng::Rng;
@@ -20,16 +22,19 @@ use crate::track::MICROPHONE;
 
 /// Peers of one shard; more are refused (Python spreads rooms over shards long before).
 const MAX_PEERS: usize = 4096;
+/// With so many datagrams on their way out they are sent before more are made.
+pub const HALF_FULL: usize = MAX_DATAGRAMS / 2;
 /// How often a slot that waits for a key frame asks again.
 const ASK_AGAIN: Micros = 500_000;
 
 pub struct Shard {
     peers: Vec<Option<Box<Peer>>>,
     by_id: HashMap<PeerId, usize>,
-    pub(crate) by_address: HashMap<Address, usize>,
+    pub(crate) by_address: HashMap<Address, usize, Keyed>,
     by_ufrag: HashMap<String, usize>,
     /// Media SSRC to the peer that sends it, for packets from a new address.
-    by_ssrc: HashMap<u32, usize>,
+    by_ssrc: HashMap<u32, usize, Keyed>,
+    timetable: Timetable,
     clock: ServerClock,
     rng: Rng,
     pub(crate) strangers: Strangers,
@@ -43,13 +48,15 @@ impl Shard {
     /// `seed` decides all randomness; `ntp_at_start` is the wall clock, as an NTP timestamp, when `now` was 0.
     pub fn new(seed: [u8; 16], ntp_at_start: u64) -> Self {
         let mut rng = Rng::new(seed);
+        let keyed = Keyed::new(|bytes| rng.fill(bytes));
         Self {
             strangers: Strangers::new(&mut rng),
             peers: Vec::new(),
             by_id: HashMap::new(),
-            by_address: HashMap::new(),
+            by_address: HashMap::with_hasher(keyed),
             by_ufrag: HashMap::new(),
-            by_ssrc: HashMap::new(),
+            by_ssrc: HashMap::with_hasher(keyed),
+            timetable: Timetable::default(),
             clock: ServerClock { ntp_at_start },
             rng,
             scratch: Vec::with_capacity(2048),
@@ -126,15 +133,28 @@ impl Shard {
         }
     }
 
-    /// Does what time brings; to be called each 10 ms or so.
+    /// Does what time brings; to be called at `next_deadline`, or each 10 ms or so. Where it fills the outbox, the rest
+    /// is due at once.
     pub fn tick(&mut self, now: Micros) {
-        for place in 0..self.peers.len() {
+        let mut from = 0;
+        while let Some(place) = self.timetable.next(from, now) {
+            if self.outbox.waiting() >= HALF_FULL {
+                return;
+            }
+            from = place + 1;
             if let Some(mut peer) = self.peers[place].take() {
                 self.tick_peer(now, &mut peer);
+                self.timetable.set(place, peer.due(now));
                 self.peers[place] = Some(peer);
                 self.ask_again(now, place);
             }
         }
+        self.timetable.look_up();
+    }
+
+    /// When `tick` next has something to do.
+    pub fn next_deadline(&self) -> Micros {
+        self.timetable.soonest()
     }
 
     pub(crate) fn all_peers(&self) -> impl Iterator<Item = &Peer> {
@@ -147,6 +167,7 @@ impl Shard {
 
     pub(crate) fn find(&mut self, id: PeerId) -> Option<(usize, &mut Peer)> {
         let place = *self.by_id.get(&id)?;
+        self.timetable.hurry(place, 0);
         self.peers[place].as_deref_mut().map(|peer| (place, peer))
     }
 
@@ -171,6 +192,7 @@ impl Shard {
         };
         self.by_id.insert(id, place);
         self.by_ufrag.insert(peer.ufrags[0].clone(), place);
+        self.timetable.hurry(place, now);
         self.peers[place] = Some(peer);
     }
 
@@ -180,6 +202,7 @@ impl Shard {
             None => return,
         };
         self.peers[place] = None;
+        self.timetable.clear(place);
         self.by_address.retain(|_, p| *p != place);
         self.by_ufrag.retain(|_, p| *p != place);
         self.by_ssrc.retain(|_, p| *p != place);
@@ -235,8 +258,10 @@ impl Shard {
             }
             None => return,
         };
-        for (viewer, slot) in listeners {
-            if let Some(viewer) = &mut self.peers[viewer] {
+        for (place, slot) in listeners {
+            // It asks for a key frame at once.
+            self.timetable.hurry(place, 0);
+            if let Some(viewer) = &mut self.peers[place] {
                 // What is dropped meanwhile must not look like a loss: it begins anew when it is heard again.
                 viewer.slots[slot].rest();
             }
@@ -282,6 +307,7 @@ impl Shard {
             scratch,
             outbox,
             counters,
+            timetable,
             ..
         } = self;
         if let Some(publisher) = &mut peers[feed.peer] {
@@ -292,6 +318,7 @@ impl Shard {
             }
             track.need_key_frame();
             publisher.send_key_frame_requests(now, scratch, outbox, counters);
+            timetable.hurry(feed.peer, now);
         }
     }
 
@@ -407,11 +434,15 @@ impl Shard {
         from: Address,
         bytes: &mut [u8],
     ) -> Result<(), Count> {
-        let ssrc = rtp::parse(bytes).map_err(|_| Count::DropRtpMalformed)?.ssrc;
+        let ssrc = rtp::ssrc(bytes).ok_or(Count::DropRtpMalformed)?;
         let arrived = peer.ingest(now, from, bytes, &mut self.counters)?;
         // Whoever had it first keeps it: a participant who picks another's SSRC must not take its packets away.
         self.by_ssrc.entry(ssrc).or_insert(place);
         let track = &peer.tracks[arrived.track];
+        self.timetable.hurry(place, track.layers[arrived.layer].due());
+        if peer.feedback_at <= now {
+            self.timetable.hurry(place, now);
+        }
         if track.muted {
             return Err(Count::DropMuted);
         }
@@ -455,10 +486,11 @@ impl Shard {
             outbox,
             counters,
             clock,
+            timetable,
             ..
         } = self;
-        for &(viewer, slot) in listeners {
-            if let Some(viewer) = &mut peers[viewer] {
+        for &(place, slot) in listeners {
+            if let Some(viewer) = &mut peers[place] {
                 let waited = viewer.slots[slot].waits_for_key_frame();
                 if waited && late {
                     counters.one(Count::DropBeforeSwitch);
@@ -470,8 +502,14 @@ impl Shard {
                     viewer.forward(now, clock, slot, source, packet, outbox)
                 };
                 counters.one(sent.err().unwrap_or(Count::RtpOut));
-                if waited && !viewer.slots[slot].waits_for_key_frame() {
-                    counters.one(Count::Switches);
+                if viewer.holds_back() {
+                    timetable.hurry(place, now + HELD);
+                }
+                match (waited, viewer.slots[slot].waits_for_key_frame()) {
+                    (true, false) => counters.one(Count::Switches),
+                    // It has begun anew, and asks for a key frame at once.
+                    (false, true) => timetable.hurry(place, 0),
+                    _ => {}
                 }
             }
         }
@@ -483,9 +521,7 @@ impl Shard {
         if let Some(place) = self.by_address.get(&from) {
             return Ok((*place, true));
         }
-        let at = if rtp::is_rtcp(bytes) { 4 } else { 8 };
-        let ssrc = bytes.get(at..at + 4).ok_or(Count::DropUnknownAddress)?;
-        let ssrc = u32::from_be_bytes([ssrc[0], ssrc[1], ssrc[2], ssrc[3]]);
+        let ssrc = rtp::ssrc(bytes).ok_or(Count::DropUnknownAddress)?;
         let place = *self.by_ssrc.get(&ssrc).ok_or(Count::DropUnknownAddress)?;
         if self.may_try(now, from, place, false) {
             Ok((place, false))
@@ -524,6 +560,7 @@ impl Shard {
     }
 
     pub(crate) fn peer_mut(&mut self, place: usize) -> Option<&mut Peer> {
+        self.timetable.hurry(place, 0);
         self.peers.get_mut(place)?.as_deref_mut()
     }
 
@@ -532,6 +569,7 @@ impl Shard {
     }
 
     pub(crate) fn put_peer(&mut self, place: usize, peer: Box<Peer>) {
+        self.timetable.hurry(place, 0);
         self.peers[place] = Some(peer);
     }
 

@@ -29,7 +29,7 @@ pub struct Ways {
     mode: SoundMode,
     slots: Vec<Way>,
     /// Something waits for its time in a slot.
-    waiting: bool,
+    pub waiting: bool,
 }
 
 impl Ways {

@@ -65,19 +65,27 @@ impl Track {
         self.pending = false;
     }
 
-    /// The SSRC to send a PLI for now, if one is needed and it is time.
-    pub fn key_frame_due(&mut self, now: Micros) -> Option<u32> {
-        if !self.pending || self.asked.map_or(false, |asked| now < asked + KEY_FRAME_INTERVAL) {
+    /// From when on a PLI may be sent; `None` while none is needed, or nobody is there to be asked.
+    pub fn key_frame_at(&self) -> Option<Micros> {
+        if !self.pending {
             return None;
         }
-        let ssrc = self
-            .layers
-            .iter()
-            .filter(|layer| layer.alive)
-            .find_map(|layer| layer.ssrc)?;
+        self.whom_to_ask()?;
+        Some(self.asked.map_or(0, |asked| asked + KEY_FRAME_INTERVAL))
+    }
+
+    /// The SSRC to send a PLI for now, if one is needed and it is time.
+    pub fn key_frame_due(&mut self, now: Micros) -> Option<u32> {
+        self.key_frame_at().filter(|&at| now >= at)?;
+        let ssrc = self.whom_to_ask()?;
         self.asked = Some(now);
         self.pending = false;
         Some(ssrc)
+    }
+
+    fn whom_to_ask(&self) -> Option<u32> {
+        let alive = self.layers.iter().filter(|layer| layer.alive);
+        alive.filter_map(|layer| layer.ssrc).next()
     }
 }
 
