@@ -18,7 +18,7 @@ OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings 
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust lint format build bench picture clean
+.PHONY: help run test test-rust test-python test-debian-rust lint format build bench bench-crowd picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -60,6 +60,9 @@ build: $(VENV)/.run ## a wheel in build/wheels, engine included
 
 bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cost
 	$(BIN)/python -m vardrum.bench.engine $(ARGS)
+
+bench-crowd: $(VENV)/.bench ## how many visits of native bots this machine carries, and how much delay
+	$(BIN)/python -m vardrum.bench.crowd $(ARGS)
 
 picture: $(VENV)/.test ## the README's picture, taken of a running visit
 	$(BIN)/python -m vardrum.tests.support.picture docs/visit.png
