@@ -75,6 +75,8 @@ counts! {
     DropTooLarge = "drop_too_large",
     DropResendUnavailable = "drop_resend_unavailable",
     DropResendSuppressed = "drop_resend_suppressed",
+    DropRepairRate = "drop_repair_rate",
+    DropPliRate = "drop_pli_rate",
     DropOutboxFull = "drop_outbox_full",
     DropSocketReceive = "drop_socket_receive",
     DropSocketSend = "drop_socket_send",

@@ -58,6 +58,7 @@ impl Shard {
                     if let Some(slot) = peer.slot_of(media) {
                         for sequence in lost {
                             if !peer.take_repair(now) {
+                                self.counters.one(Count::DropRepairRate);
                                 break;
                             }
                             self.counters.one(Count::NackIn);
@@ -66,8 +67,8 @@ impl Shard {
                         }
                     }
                 }
-                Packet::Pli { media, .. } => self.pli(peer, media, needs),
-                Packet::Fir { targets, .. } => targets.for_each(|media| self.pli(peer, media, needs)),
+                Packet::Pli { media, .. } => self.pli(now, peer, media, needs),
+                Packet::Fir { targets, .. } => targets.for_each(|media| self.pli(now, peer, media, needs)),
                 Packet::TransportFeedback { fci, .. } => peer.on_transport_feedback(now, fci)?,
                 Packet::Remb { bitrate, .. } => peer.meter.remb = bitrate,
                 _ => {}
@@ -76,11 +77,14 @@ impl Shard {
         Ok(())
     }
 
-    fn pli(&mut self, peer: &Peer, media: u32, needs: &mut Vec<Feed>) {
+    fn pli(&mut self, now: Micros, peer: &mut Peer, media: u32, needs: &mut Vec<Feed>) {
         self.counters.one(Count::PliIn);
-        if let Some(feed) = peer.slot_of(media).and_then(|slot| peer.slots[slot].wanted()) {
-            if !needs.contains(&feed) {
-                needs.push(feed);
+        let slot = peer.slot_of(media);
+        if let Some((slot, feed)) = slot.and_then(|slot| Some((slot, peer.slots[slot].wanted()?))) {
+            match peer.patience[slot].take_broken(now) {
+                Ok(true) if !needs.contains(&feed) => needs.push(feed),
+                Ok(_) => {}
+                Err(reason) => self.counters.one(reason),
             }
         }
     }

@@ -27,6 +27,7 @@ mod meter;
 pub mod nack;
 pub mod outbox;
 pub mod packet;
+mod patience;
 mod peer;
 pub mod picture;
 mod probe;

@@ -14,6 +14,7 @@ use crate::ice::Agent;
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::packet::{Codec, PayloadTable};
+use crate::patience::Patience;
 use crate::probe::Probe;
 use crate::reports::SlotReception;
 use crate::resend::Resends;
@@ -76,6 +77,8 @@ pub struct Peer {
     pub streams: HashMap<u32, Stream, Keyed>,
     pub slots: Vec<Slot>,
     pub resends: Vec<Resends>,
+    /// By slot, as `resends`.
+    pub patience: Vec<Patience>,
     pub ways: Ways,
     pub clock: PublisherClock,
     pub arrivals: Arrivals,
@@ -164,6 +167,7 @@ impl Peer {
             streams,
             ways: Ways::new(slots.len()),
             receptions: slots.iter().map(|_| SlotReception::default()).collect(),
+            patience: vec![Patience::default(); slots.len()],
             resends: slots.iter().map(|slot| Resends::new(slot.kind)).collect(),
             slots,
             clock: PublisherClock::default(),

@@ -270,20 +270,27 @@ impl Shard {
 
     /// Asks the publishers of all slots of a viewer that wait for a key frame, if the viewer could take one.
     pub(crate) fn ask_for_waiting(&mut self, now: Micros, place: usize) {
-        let mut feeds: Vec<Feed> = Vec::new();
+        let mut waiting: Vec<(usize, Feed)> = Vec::new();
         if let Some(viewer) = self.peers[place]
             .as_mut()
             .filter(|viewer| viewer.ready() && !viewer.is_backlogged())
         {
-            for slot in &mut viewer.slots {
+            for (number, slot) in viewer.slots.iter_mut().enumerate() {
                 if let (Some(feed), true) = (slot.wanted(), slot.waits_for_key_frame()) {
                     slot.asked = Some(now);
-                    feeds.push(feed);
+                    waiting.push((number, feed));
                 }
             }
         }
-        for feed in feeds {
-            self.need_key_frame(now, feed);
+        for (slot, feed) in waiting {
+            // Only what costs the publisher anything uses patience up.
+            let costs = self.peers[feed.peer].as_ref().map_or(false, |publisher| {
+                publisher.tracks[usize::from(feed.track)].can_be_asked()
+            });
+            let viewer = self.peers[place].as_mut();
+            if !costs || viewer.map_or(false, |viewer| viewer.patience[slot].take_switch(now)) {
+                self.need_key_frame(now, feed);
+            }
         }
     }
 

@@ -56,6 +56,11 @@ impl Track {
         self.loudness += weight * (loudness - self.loudness);
     }
 
+    /// Whether there is anybody to ask for a key frame that somebody would get.
+    pub fn can_be_asked(&self) -> bool {
+        !self.muted && self.layers.iter().any(|layer| layer.alive && !layer.codec.is_audio())
+    }
+
     /// Somebody needs a key frame; one PLI brings them on all layers.
     pub fn need_key_frame(&mut self) {
         self.pending = true;

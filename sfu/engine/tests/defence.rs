@@ -351,3 +351,38 @@ fn a_forged_check_does_not_take_the_address_of_somebody_who_was_silent_for_a_whi
         shard.counters.get(Count::DropAuthentication)
     );
 }
+
+#[test]
+fn one_viewer_cannot_keep_a_publisher_at_key_frames_by_complaints_or_by_changing_wishes() {
+    let complaints = |bo: &mut Client, shard: &mut Shard, now| {
+        let ssrc = bo.slot_ssrc(PICTURE_SLOT);
+        let mut compound = Vec::new();
+        rtcp::receiver_report(&mut compound, 1, &[]);
+        rtcp::pli(&mut compound, 1, ssrc);
+        bo.send_control(shard, now, &compound);
+    };
+    let wishes = |_: &mut Client, shard: &mut Shard, now: u64| {
+        show(shard, now, 2, PICTURE_SLOT, 1, CAMERA, (now / (100 * MS) % 2) as u8);
+    };
+    let cases: [(&str, &dyn Fn(&mut Client, &mut Shard, u64), usize); 2] =
+        [("complaints", &complaints, 32), ("wishes", &wishes, 72)];
+    for (name, does, most) in cases {
+        let (mut shard, mut anna, mut bo) = two();
+        for n in 0..600u32 {
+            let now = u64::from(n) * 100 * MS;
+            // Each request is obeyed.
+            let key = n == 0 || anna.count(|p| matches!(p, Packet::Pli { .. })) > 0;
+            for layer in [0, 1] {
+                let mut packet = anna.picture(layer, n * FRAME, n as u16, key);
+                shard.datagram(now, anna.address, &mut packet);
+            }
+            anna.control.clear();
+            does(&mut bo, &mut shard, now);
+            shard.tick(now);
+            deliver(&mut shard, &mut [&mut anna, &mut bo]);
+        }
+        let asked = shard.counters.get(Count::PliOut) as usize;
+        println!("{name}: {asked} key frames a minute");
+        assert!((10..=most).contains(&asked), "{name}: {asked} in a minute");
+    }
+}
