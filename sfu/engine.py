@@ -50,6 +50,7 @@ _ffi.cdef("""
     void vardrum_srtp_free(srtp *);
     intptr_t vardrum_srtp_seal(srtp *, uint8_t *buffer, size_t room, size_t len, uint32_t roll_over);
     intptr_t vardrum_srtp_open(srtp *, uint8_t *buffer, size_t len);
+    intptr_t vardrum_opus_join(const uint8_t *packets, const uint16_t *lens, size_t count, uint8_t *out, size_t room);
 """)
 
 # The order of tracks and the numbers of header extensions on the border (`command.rs`).
@@ -446,3 +447,11 @@ class Srtp:
         buffer = _ffi.new("uint8_t[]", packet)
         length = _lib.vardrum_srtp_open(self._srtp, buffer, len(packet))
         return bytes(_ffi.buffer(buffer, length)) if length >= 0 else None
+
+
+def join_opus(packets: Sequence[bytes]) -> bytes | None:
+    """One Opus packet of several, as the engine joins them; None where they can't be joined. For tests alone."""
+    out = _ffi.new("uint8_t[]", 65_536)
+    lens = _ffi.new("uint16_t[]", [len(packet) for packet in packets])
+    length = _lib.vardrum_opus_join(b"".join(packets), lens, len(packets), out, 65_536)
+    return bytes(_ffi.buffer(out, length)) if length >= 0 else None

@@ -8,6 +8,9 @@ use std::ptr;
 use std::slice;
 use std::sync::Arc;
 
+use vardrum_codecs::opus;
+use vardrum_codecs::repacketizer::Repacketizer;
+
 use crate::command::Command;
 use crate::counters::NAMES;
 use crate::runner::{Options, Runner};
@@ -295,5 +298,42 @@ pub unsafe extern "C" fn vardrum_srtp_open(srtp: *mut Srtp, buffer: *mut u8, len
             }
         };
         opened.map_or(-1, |n| n as isize)
+    })
+}
+
+/// Joins Opus packets, `count` of them behind each other in `packets` with their lengths in `lens`, into one, for tests
+/// against another implementation. Returns the length written to `out`; -1 where they can't be joined, or don't fit.
+///
+/// # Safety
+/// `lens` points to `count` lengths, `packets` to as many bytes as their sum, and `out` to `room` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn vardrum_opus_join(
+    packets: *const u8,
+    lens: *const u16,
+    count: usize,
+    out: *mut u8,
+    room: usize,
+) -> isize {
+    // SAFETY: the caller's word.
+    let (lens, out) = unsafe { (slice::from_raw_parts(lens, count), write(out, room)) };
+    let whole = lens.iter().map(|len| usize::from(*len)).sum();
+    // SAFETY: the caller's word.
+    let mut rest = unsafe { read(packets, whole) };
+    guarded(-1, || {
+        let mut joined = Repacketizer::default();
+        for len in lens {
+            let (packet, others) = rest.split_at(usize::from(*len));
+            rest = others;
+            if !joined.push(packet, opus::LONGEST) {
+                return -1;
+            }
+        }
+        let mut packet = Vec::new();
+        joined.write(&mut packet);
+        match out.get_mut(..packet.len()) {
+            Some(place) => place.copy_from_slice(&packet),
+            None => return -1,
+        }
+        packet.len() as isize
     })
 }
