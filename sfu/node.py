@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Self
 
+import numpy as np
 import structlog
 
 from .dtls import Certificate, Handshake, Keys
-from .engine import Connection, Dtls, Event, Layer, Transport, Uplink
+from .engine import Connection, Downlink, Dtls, Event, Layer, Transport, Uplink
 from .engine import Credentials as IceCredentials
 from .peer import GRACE, Peer, new_credentials, new_slots
 from .place import MICROPHONE, TRACK, Place
@@ -24,6 +25,7 @@ from .sdp import read_offer, read_restart
 from .sdp_answer import write_answer
 from .send import welcome_send
 from .shards import Shard, Shards
+from .sound import SoundPolicy
 from .types import (
     Device,
     Listener,
@@ -68,6 +70,7 @@ class Node:
         self._ticker: asyncio.Task[None] | None = None
         self._handshake_drops: Counter[str] = Counter()  # of peers that are gone
         self._refused = 0
+        self._sound = SoundPolicy()
 
     async def start(self) -> None:
         """Binds the media ports.
@@ -373,6 +376,7 @@ class Node:
             try:
                 self._running.measure(self._now())
                 self._listen()
+                self._repair_sound()
             except Exception:
                 # One room's trouble must not end the speakers' lists and the loads of all.
                 log.exception("a tick failed")
@@ -392,6 +396,22 @@ class Node:
             }
             if (speaking := place.speakers.update(heard, self._now())) is not None:
                 self._listener.speaking(room, speaking)
+
+    def _repair_sound(self) -> None:
+        # Engines' numbers of peers are the node's: unique over all shards.
+        rows = np.concatenate([shard.engine.downlinks() for shard in self._running])
+        changed = self._sound.update(
+            self._now(),
+            rows[:, Downlink.PEER].astype(np.int64),
+            rows[:, Downlink.LOST_PACKETS],
+            rows[:, Downlink.ACKED_PACKETS],
+            rows[:, Downlink.SOUND_LOSS],
+            rows[:, Downlink.ROUND_TRIP_US] / 1e6,
+            [number for number, peer in self._by_number.items() if peer.offers_red],
+        )
+        for number, mode in changed:
+            if (peer := self._by_number.get(number)) is not None:
+                peer.engine.set_sound(number, mode)
 
 
 def _drops(peer: Peer) -> Counter[str]:

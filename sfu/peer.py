@@ -65,6 +65,11 @@ class Peer:
             *(Slot(True, slot.mid, slot.ssrc, slot.rtx_ssrc) for slot in self.video),
         ]
 
+    @property
+    def offers_red(self) -> bool:
+        """Whether sound can go to this peer as RED (RFC 2198)."""
+        return any(payload.codec == "red" for payload in self.offer.payloads)
+
     def audio_slot(self, pair: int) -> int | None:
         """The engine's number of a pair's audio slot; None where the client has fewer."""
         return pair if pair < len(self.audio) else None
