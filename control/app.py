@@ -175,7 +175,15 @@ class App:
             await live.stop()
 
         app.on_shutdown.append(close_websockets)
-        gauges = ("peers", "rooms", "shards", "shard_overloaded", "shard_busy_ratio", "shard_peers")
+        gauges = (
+            "peers",
+            "rooms",
+            "peer_memory_bytes",
+            "shards",
+            "shard_overloaded",
+            "shard_busy_ratio",
+            "shard_peers",
+        )
         metrics.add("engine", node.metrics, gauges=gauges)
         metrics.add("live", live.metrics, gauges=("rooms", "websockets"))
         app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())

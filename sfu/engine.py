@@ -38,6 +38,7 @@ _ffi.cdef("""
     size_t vardrum_shard_events(const shard *, uint8_t *out, size_t len);
     size_t vardrum_shard_counters(const shard *, uint64_t *out, size_t len);
     uint64_t vardrum_shard_cpu(const shard *);
+    uint64_t vardrum_shard_memory(const shard *);
     size_t vardrum_names(int which, char *out, size_t len);
 
     typedef struct tables tables;
@@ -320,6 +321,10 @@ class Engine:
     def cpu_ns(self) -> int:
         """CPU time of the shard's thread in nanoseconds, at most 100 ms old."""
         return int(_lib.vardrum_shard_cpu(self._shard))
+
+    def memory(self) -> int:
+        """Bytes that the shard holds for its peers, at most a second old; OpenSSL's own are not in it."""
+        return int(_lib.vardrum_shard_memory(self._shard))
 
     def _command(self, *parts: bytes) -> None:
         message = b"".join(parts)

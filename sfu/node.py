@@ -291,6 +291,7 @@ class Node:
             "peers": len(self._by_number),
             "rooms": len(self._places),
             "shards": len(shards),
+            "peer_memory_bytes": sum(shard.engine.memory() for shard in shards),
             "joins_refused": self._refused,
             "shard_overloaded": {str(shard.number): float(shard.load.overloaded) for shard in shards},
             "shard_busy_ratio": {str(shard.number): shard.load.busy for shard in shards},

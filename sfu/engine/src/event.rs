@@ -37,6 +37,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it is somebody's datagram, and not what became of one.
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Event::Dtls { .. })
+    }
+
     /// Appends the event behind its length (u16).
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
@@ -94,7 +99,7 @@ pub struct Events {
 impl Events {
     /// Returns `false` where the event was dropped because the queue is full.
     pub fn push(&mut self, event: Event) -> bool {
-        if matches!(event, Event::Dtls { .. }) {
+        if event.is_datagram() {
             if self.datagrams == MAX_DATAGRAMS {
                 return false;
             }
@@ -106,7 +111,7 @@ impl Events {
 
     pub fn pop(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
-        if matches!(event, Event::Dtls { .. }) {
+        if event.is_datagram() {
             self.datagrams -= 1;
         }
         Some(event)

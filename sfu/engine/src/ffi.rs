@@ -192,6 +192,16 @@ pub unsafe extern "C" fn vardrum_shard_cpu(shard: *const Runner) -> u64 {
     unsafe { &*shard }.shared.cpu()
 }
 
+/// Bytes that the shard holds for its participants.
+///
+/// # Safety
+/// `shard` is a running one.
+#[no_mangle]
+pub unsafe extern "C" fn vardrum_shard_memory(shard: *const Runner) -> u64 {
+    // SAFETY: the caller's word.
+    unsafe { &*shard }.shared.memory() as u64
+}
+
 /// Writes names, separated by spaces: of the counters (`which` 0), or of the columns of layers (1) or of downlinks
 /// (2); returns the length.
 ///

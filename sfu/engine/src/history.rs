@@ -96,6 +96,11 @@ impl Default for History {
 }
 
 impl History {
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.ring.capacity() * std::mem::size_of::<Sent>()
+    }
+
     /// The extended number of the next packet; its low 16 bits go into the transport-cc extension.
     pub fn next(&self) -> u64 {
         self.next

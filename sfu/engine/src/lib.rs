@@ -23,6 +23,7 @@ pub mod ice;
 mod ingress;
 pub mod io;
 mod layer;
+mod memory;
 mod meter;
 pub mod nack;
 pub mod outbox;

@@ -50,7 +50,7 @@ impl Gaps {
             reorder_wait,
             max_age,
             newest: None,
-            missing: VecDeque::with_capacity(MOST),
+            missing: VecDeque::new(),
             next_try: Micros::MAX,
         }
     }
@@ -128,6 +128,11 @@ impl Gaps {
         } else {
             Some(self.next_try)
         }
+    }
+
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.missing.capacity() * std::mem::size_of::<Missing>()
     }
 
     /// How many packets are missing now and still asked for.

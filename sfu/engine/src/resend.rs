@@ -4,15 +4,17 @@
 //! sealed bytes as first sent. Pictures are written anew from the source's store; here is only when that last was.
 
 use std::collections::VecDeque;
+use std::mem::size_of;
 
 use crate::clock::Micros;
 use crate::command::Kind;
+use crate::store;
 
 /// 500 ms of 20 ms packets and some more.
 const SEALED: usize = 32;
 const SEALED_AGE: Micros = 500_000;
 /// As many as a source's store keeps, so that no two that can be repaired share a place.
-const TIMES: usize = 512;
+const TIMES: usize = store::MOST_PACKETS;
 
 struct Sealed {
     index: u64,
@@ -57,6 +59,15 @@ impl Resends {
         place.at = now;
         place.bytes.clear();
         place.bytes.extend_from_slice(sealed);
+    }
+
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        let sealed: usize = self.sealed.iter().map(|sealed| sealed.bytes.capacity()).sum();
+        sealed
+            + self.sealed.capacity() * size_of::<Sealed>()
+            + self.twice.capacity() * size_of::<(u64, Micros)>()
+            + self.times.capacity() * size_of::<(u64, Micros)>()
     }
 
     /// The sealed bytes behind a sequence number, if not too old.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, JoinHandle};
 
@@ -19,6 +19,8 @@ use crate::tables::Tables;
 
 /// How often figures are made for Python.
 const FIGURES: Micros = 100_000;
+/// How often memory is added up: it asks every peer's every part.
+const MEMORY: Micros = 1_000_000;
 /// Batches read before commands and time get their turn.
 const ROUNDS: usize = 8;
 /// Encoded events that Python has not fetched; it fetches at each wake-up of its loop.
@@ -39,6 +41,7 @@ pub struct Shared {
     /// Outlives the shard where Python still looks at them.
     pub tables: Arc<Tables>,
     cpu: AtomicU64,
+    memory: AtomicUsize,
     stop: AtomicBool,
     wake: Signal,
     /// Raised when there are events.
@@ -85,6 +88,7 @@ impl Runner {
             counters: Mutex::default(),
             tables: Arc::default(),
             cpu: AtomicU64::new(0),
+            memory: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             wake: Signal::new()?,
             told: Signal::new()?,
@@ -152,6 +156,11 @@ impl Shared {
         copy(&lock(&self.counters), out)
     }
 
+    /// Bytes that the shard holds for its participants, at most a second old.
+    pub fn memory(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
     /// CPU time of the shard's thread in nanoseconds, at most `FIGURES` old.
     pub fn cpu(&self) -> u64 {
         self.cpu.load(Ordering::Relaxed)
@@ -184,7 +193,7 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
     let mut shard = Shard::new(seed, clock.ntp_at_start);
     let (mut ticked, mut figures_at): (Micros, Micros) = (0, 0);
     let (mut uplinks, mut downlinks) = (shared.tables.uplinks.first(), shared.tables.downlinks.first());
-    let mut overflowed = 0;
+    let (mut overflowed, mut weighed_at) = (0, 0);
     while !shared.stop.load(Ordering::Acquire) {
         let tick_at = shard.next_deadline().max(ticked + TICK).min(figures_at);
         poller.wait(tick_at.saturating_sub(clock.now()));
@@ -252,6 +261,10 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
             counters.clear();
             counters.extend_from_slice(shard.counters.values());
             shared.cpu.store(thread_cpu(), Ordering::Relaxed);
+            if now >= weighed_at {
+                weighed_at = now + MEMORY;
+                shared.memory.store(shard.memory(), Ordering::Relaxed);
+            }
         }
     }
 }
@@ -279,7 +292,13 @@ fn tell(shard: &mut Shard, shared: &Shared) {
     }
     let mut events = lock(&shared.events);
     while let Some(event) = shard.events.pop() {
-        if events.len() >= MAX_EVENTS {
+        // Hostile handshakes must not push out who has come and gone.
+        let most = if event.is_datagram() {
+            MAX_EVENTS / 4
+        } else {
+            MAX_EVENTS
+        };
+        if events.len() >= most {
             shard.counters.one(Count::DropEventQueueFull);
             continue;
         }

@@ -2,6 +2,7 @@
 //! and figures come out.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash};
 
 use crate::address::Address;
 use crate::clock::{Micros, ServerClock};
@@ -201,11 +202,12 @@ impl Shard {
             Some(place) => place,
             None => return,
         };
-        self.peers[place] = None;
+        if let Some(gone) = self.peers[place].take() {
+            remove_all(&mut self.by_address, gone.addresses.iter(), place);
+            remove_all(&mut self.by_ufrag, gone.ufrags.iter(), place);
+            remove_all(&mut self.by_ssrc, gone.streams.keys(), place);
+        }
         self.timetable.clear(place);
-        self.by_address.retain(|_, p| *p != place);
-        self.by_ufrag.retain(|_, p| *p != place);
-        self.by_ssrc.retain(|_, p| *p != place);
         for peer in self.peers.iter_mut().flatten() {
             for track in &mut peer.tracks {
                 track.listeners.retain(|(viewer, _)| *viewer != place);
@@ -599,6 +601,19 @@ impl Shard {
 
     pub(crate) fn server_clock(&self) -> ServerClock {
         self.clock
+    }
+}
+
+/// Removes those of `keys` that lead to `place`.
+fn remove_all<'a, K: Eq + Hash + 'a, S: BuildHasher>(
+    table: &mut HashMap<K, usize, S>,
+    keys: impl Iterator<Item = &'a K>,
+    place: usize,
+) {
+    for key in keys {
+        if table.get(key) == Some(&place) {
+            table.remove(key);
+        }
     }
 }
 

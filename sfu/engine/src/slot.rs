@@ -109,6 +109,11 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.segments.capacity() * std::mem::size_of::<Segment>() + self.mid.capacity()
+    }
+
     /// `first` and `rtx_first` are the first sequence numbers; below 2^15, so that a loss of the first packets can't
     /// make the receiver's guess of the roll-over counter wrong (RFC 3711, section 3.3.1).
     pub fn new(

@@ -41,6 +41,12 @@ impl Ways {
         }
     }
 
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        let of = |way: &Way| way.earlier.memory() + way.joined.capacity() + way.redundant.capacity();
+        self.slots.capacity() * std::mem::size_of::<Way>() + self.slots.iter().map(of).sum::<usize>()
+    }
+
     /// Takes effect with each slot's next packet.
     pub fn set(&mut self, mode: SoundMode) {
         self.mode = mode;

@@ -12,7 +12,7 @@ const AGE: Micros = 1_000_000;
 // All are powers of two. A source of 30 packets a second keeps two seconds in the fewest; the most are a second of 4
 // Mbit/s in full packets.
 const FEWEST_PACKETS: usize = 64;
-const MOST_PACKETS: usize = 1024;
+pub const MOST_PACKETS: usize = 1024;
 const FEWEST_BYTES: usize = 16 << 10;
 const MOST_BYTES: usize = 512 << 10;
 

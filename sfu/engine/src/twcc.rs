@@ -52,11 +52,16 @@ impl Arrivals {
     pub fn new() -> Self {
         Arrivals {
             unwrapper: Unwrapper::default(),
-            arrived: VecDeque::with_capacity(MOST_ARRIVALS),
+            arrived: VecDeque::new(),
             base: None,
             feedbacks: 0,
             deltas: Vec::with_capacity(MOST_BYTES),
         }
+    }
+
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.arrived.capacity() * std::mem::size_of::<(u64, Micros)>() + self.deltas.capacity()
     }
 
     /// Takes note of a packet's arrival: the first one of its number, if no feedback has told of that number yet.

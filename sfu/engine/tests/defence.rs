@@ -364,8 +364,8 @@ fn one_viewer_cannot_keep_a_publisher_at_key_frames_by_complaints_or_by_changing
     let wishes = |_: &mut Client, shard: &mut Shard, now: u64| {
         show(shard, now, 2, PICTURE_SLOT, 1, CAMERA, (now / (100 * MS) % 2) as u8);
     };
-    let cases: [(&str, &dyn Fn(&mut Client, &mut Shard, u64), usize); 2] =
-        [("complaints", &complaints, 32), ("wishes", &wishes, 72)];
+    type Does<'a> = &'a dyn Fn(&mut Client, &mut Shard, u64);
+    let cases: [(&str, Does, usize); 2] = [("complaints", &complaints, 32), ("wishes", &wishes, 72)];
     for (name, does, most) in cases {
         let (mut shard, mut anna, mut bo) = two();
         for n in 0..600u32 {

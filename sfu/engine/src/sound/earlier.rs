@@ -26,6 +26,11 @@ impl Earlier {
         place.payload.extend_from_slice(payload);
     }
 
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.kept.iter().map(|kept| kept.payload.capacity()).sum()
+    }
+
     pub fn clear(&mut self) {
         for place in &mut self.kept {
             place.index = None;
