@@ -1,22 +1,8 @@
 //! VP8: the payload descriptor (RFC 7741, section 4.2) and the start of the frame header (RFC 6386, section 9.1).
 
+use crate::numbers::Numbers;
+pub use crate::numbers::{PictureId, Tl0PicIdx};
 use crate::Malformed;
-
-/// A picture id, 7 or 15 bits wide, and the offset of its first byte in the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PictureId {
-    pub value: u16,
-    /// 15 bits in two bytes, else 7 in one.
-    pub wide: bool,
-    pub at: usize,
-}
-
-/// TL0PICIDX, the number of the last frame of temporal layer 0, and its offset in the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tl0PicIdx {
-    pub value: u8,
-    pub at: usize,
-}
 
 /// The payload descriptor that each packet begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,15 +43,7 @@ impl Descriptor {
         };
         let has = if first & 0x80 != 0 { byte()?.1 } else { 0 };
         if has & 0x80 != 0 {
-            let (at, high) = byte()?;
-            let wide = high & 0x80 != 0;
-            let low = if wide { byte()?.1 } else { 0 };
-            let value = if wide {
-                u16::from(high & 0x7f) << 8 | u16::from(low)
-            } else {
-                u16::from(high)
-            };
-            descriptor.picture = Some(PictureId { value, wide, at });
+            descriptor.picture = Some(PictureId::read(&mut byte)?);
         }
         if has & 0x40 != 0 {
             let (at, value) = byte()?;
@@ -93,6 +71,13 @@ impl Descriptor {
     /// TL0PICIDX.
     pub fn tl0_pic_idx(&self) -> Option<u8> {
         self.tl0.map(|tl0| tl0.value)
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers {
+            picture: self.picture,
+            tl0: self.tl0,
+        }
     }
 
     /// Does this packet begin a frame?
@@ -127,18 +112,7 @@ pub fn key_frame_size(payload: &[u8]) -> Option<(u16, u16)> {
 /// What the payload doesn't have is left out; a malformed one stays as it is.
 pub fn rewrite(payload: &mut [u8], picture_id: u16, tl0: u8) {
     if let Ok(descriptor) = Descriptor::parse(payload) {
-        overwrite(payload, &descriptor, picture_id, tl0);
-    }
-}
-
-fn overwrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0: u8) {
-    match descriptor.picture {
-        Some(id) if id.wide => payload[id.at..id.at + 2].copy_from_slice(&(0x8000 | picture_id).to_be_bytes()),
-        Some(id) => payload[id.at] = picture_id as u8 & 0x7f,
-        None => {}
-    }
-    if let Some(old) = descriptor.tl0 {
-        payload[old.at] = tl0;
+        descriptor.numbers().overwrite(payload, picture_id, tl0);
     }
 }
 
@@ -149,27 +123,10 @@ fn overwrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0: 
 /// wider one, looks like a jump. A payload without picture id stays without. 0 if it doesn't fit in `out`, or is
 /// malformed; `out` is then as it was.
 pub fn rewrite_into(out: &mut [u8], payload: &[u8], picture_id: u16, tl0: u8) -> usize {
-    let mut descriptor = match Descriptor::parse(payload) {
-        Ok(descriptor) => descriptor,
-        Err(_) => return 0,
-    };
-    let (mut split, mut widened) = (0, 0);
-    if let Some(id) = descriptor.picture.as_mut().filter(|id| !id.wide) {
-        id.wide = true;
-        (split, widened) = (id.at + 1, 1);
-        if let Some(tl0) = descriptor.tl0.as_mut() {
-            tl0.at += 1;
-        }
+    match Descriptor::parse(payload) {
+        Ok(descriptor) => descriptor.numbers().copy(out, payload, picture_id, tl0),
+        Err(_) => 0,
     }
-    let len = payload.len() + widened;
-    if len > out.len() {
-        return 0;
-    }
-    // Between the halves is the id's second byte, to be written over.
-    out[..split].copy_from_slice(&payload[..split]);
-    out[split + widened..len].copy_from_slice(&payload[split..]);
-    overwrite(out, &descriptor, picture_id, tl0);
-    len
 }
 
 #[cfg(test)]
