@@ -32,6 +32,8 @@ pub const EXT_REPAIRED_RID: usize = 2;
 pub const EXT_TRANSPORT_CC: usize = 3;
 pub const EXT_ABS_SEND_TIME: usize = 4;
 pub const EXT_AUDIO_LEVEL: usize = 5;
+/// Of AV1 frames, their layers and references (AV1 RTP payload specification, appendix A).
+pub const EXT_DEPENDENCY: usize = 6;
 pub const EXTENSIONS: usize = 8;
 
 /// One sending m-line of a peer.

@@ -1,13 +1,12 @@
 //! The last step of every RTP packet: the slot's own header, the payload, sealed for its viewer.
 
-use vardrum_codecs::vp8;
-
 use crate::address::Address;
 use crate::clock::{Micros, ServerClock};
-use crate::command::{Kind, EXT_ABS_SEND_TIME, EXT_AUDIO_LEVEL, EXT_MID, EXT_TRANSPORT_CC};
+use crate::command::{Kind, EXT_ABS_SEND_TIME, EXT_AUDIO_LEVEL, EXT_DEPENDENCY, EXT_MID, EXT_TRANSPORT_CC};
 use crate::counters::Count;
 use crate::history::overhead;
 use crate::outbox::Outbox;
+use crate::patch::{self, Patch};
 use crate::peer::Peer;
 use crate::rtp::{self, Header};
 
@@ -40,12 +39,6 @@ pub struct Envelope {
     pub padding: bool,
 }
 
-/// What is changed in a payload on its way; it begins where the last piece does.
-#[derive(Clone, Copy, Debug)]
-pub enum Patch {
-    Vp8 { picture: u16, tl0: u8 },
-}
-
 impl Peer {
     /// Writes and seals one packet of slot number `slot` in the outbox's room: `pieces` of payload, one behind the
     /// other. The caller commits it, to the address and with the length returned.
@@ -60,7 +53,7 @@ impl Peer {
         slot: usize,
         envelope: &Envelope,
         pieces: &[&[u8]],
-        patch: Option<Patch>,
+        patch: Option<Patch<'_>>,
         outbox: &mut Outbox,
     ) -> Result<(Address, usize), Count> {
         let room = outbox.room().ok_or(Count::DropOutboxFull)?;
@@ -69,7 +62,7 @@ impl Peer {
         // abs-send-time: 24 bits, seconds in 6.18 fixed point.
         let sent = ((clock.ntp(now) >> 14) as u32).to_be_bytes();
         let level = [envelope.level.unwrap_or(0)];
-        let mut extensions: [(u8, &[u8]); 4] = [(0, &[]); 4];
+        let mut extensions: [(u8, &[u8]); 5] = [(0, &[]); 5];
         let mut count = 0;
         let mut add = |id: u8, data| {
             if id != 0 {
@@ -88,6 +81,10 @@ impl Peer {
         if !self.slots[slot].known_to_receiver && envelope.role == Role::Media {
             add(self.extensions[EXT_MID], &self.slots[slot].mid);
         }
+        let descriptor = patch.map_or(&[][..], |patch| patch.descriptor());
+        if !descriptor.is_empty() {
+            add(self.extensions[EXT_DEPENDENCY], descriptor);
+        }
         let header = Header {
             marker: envelope.marker,
             padding: envelope.padding,
@@ -99,19 +96,16 @@ impl Peer {
             extension_start: 0,
         };
         let header_len = rtp::write_header(room, &header, &extensions[..count]);
-        let payload: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let end = room.len() - SEAL_ROOM;
+        let payload = match room.get_mut(header_len..end) {
+            Some(payload) if header_len > 0 => patch::write(payload, pieces, patch).ok_or(Count::DropTooLarge)?,
+            _ => return Err(Count::DropTooLarge),
+        };
         let len = header_len + payload;
-        if header_len == 0 || len + SEAL_ROOM > room.len() {
-            return Err(Count::DropTooLarge);
-        }
-        let (mut last, mut end) = (header_len, header_len);
-        for piece in pieces {
-            last = end;
-            end += piece.len();
-            room[last..end].copy_from_slice(piece);
-        }
-        if let Some(Patch::Vp8 { picture, tl0 }) = patch {
-            vp8::rewrite(&mut room[last..len], picture, tl0);
+        if !descriptor.is_empty() {
+            if let Some(patch) = patch {
+                patch.renumber(&mut room[..header_len], self.extensions[EXT_DEPENDENCY]);
+            }
         }
         let (to, srtp) = self.path().ok_or(Count::DropNotConnected)?;
         let roll_over = (envelope.index >> 16) as u32;

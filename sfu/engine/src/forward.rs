@@ -2,9 +2,10 @@
 
 use crate::clock::{Micros, ServerClock};
 use crate::counters::Count;
-use crate::egress::{Envelope, Patch, Role};
+use crate::egress::{Envelope, Role};
 use crate::outbox::Outbox;
 use crate::packet::{Codec, Feed, Packet};
+use crate::patch::Patch;
 use crate::peer::Peer;
 use crate::slot::Rewritten;
 
@@ -104,10 +105,15 @@ impl Peer {
     }
 }
 
-fn patch(packet: &Packet<'_>, rewritten: &Rewritten) -> Option<Patch> {
+fn patch<'a>(packet: &Packet<'a>, rewritten: &Rewritten) -> Option<Patch<'a>> {
     let (picture, tl0) = rewritten.picture?;
     match packet.codec {
         Codec::VP8 => Some(Patch::Vp8 { picture, tl0 }),
+        Codec::VP9 => Some(Patch::Vp9 { picture, tl0 }),
+        Codec::AV1 => Some(Patch::Av1 {
+            descriptor: packet.dependency,
+            number: picture,
+        }),
         _ => None,
     }
 }

@@ -1,15 +1,14 @@
 //! From a sealed datagram to a packet of a known source: opened, identified, RTX and RED unwrapped, counted.
 
-use vardrum_codecs::{h264, red, vp8};
+use vardrum_codecs::{av1, h264, red, vp8, vp9};
 
 use crate::address::Address;
 use crate::clock::Micros;
-use crate::command::{EXT_AUDIO_LEVEL, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC};
+use crate::command::{EXT_AUDIO_LEVEL, EXT_DEPENDENCY, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC};
 use crate::counters::{Count, Counters};
 use crate::outbox::MAX_DATAGRAM;
 use crate::packet::{Codec, Packet};
 use crate::peer::{Peer, Stream};
-use crate::picture::Picture;
 use crate::rtp::{self, Header};
 use crate::srtp::OpenError;
 use crate::track::MICROPHONE;
@@ -90,10 +89,14 @@ impl Peer {
         let level = self
             .extension(packet, &header, EXT_AUDIO_LEVEL)
             .and_then(|level| level.first().copied());
-        if payload.len() > MAX_PAYLOAD {
+        let descriptor = match codec.is_audio() {
+            true => None,
+            false => self.extension(packet, &header, EXT_DEPENDENCY),
+        };
+        if payload.len() + descriptor.map_or(0, <[u8]>::len) > MAX_PAYLOAD {
             return Err(Count::DropTooLarge);
         }
-        let mut arrived = self.take(now, stream, header, number, codec, payload, level)?;
+        let mut arrived = self.take(now, stream, header, number, codec, payload, descriptor, level)?;
         arrived.red = blocks;
         Ok(arrived)
     }
@@ -107,6 +110,7 @@ impl Peer {
         number: u16,
         codec: Codec,
         payload: &'a [u8],
+        descriptor: Option<&'a [u8]>,
         level: Option<u8>,
     ) -> Result<Arrived<'a>, Count> {
         let track = &mut self.tracks[stream.track];
@@ -120,13 +124,14 @@ impl Peer {
             layer.adopt(header.ssrc, codec);
         }
         layer.codec = codec;
-        let picture = Picture::of(codec, payload);
+        let picture = layer.picture(codec, payload, descriptor);
         let packet = Packet {
             sequence: layer.unwrapper.unwrap(number),
             timestamp: header.timestamp,
             marker: header.marker,
             codec,
             payload,
+            dependency: descriptor.filter(|_| codec == Codec::AV1).unwrap_or(&[]),
             level,
             picture,
             capture: layer.clock.capture(header.timestamp, now),
@@ -193,6 +198,8 @@ fn key_frame_size(codec: Codec, payload: &[u8]) -> Option<(u16, u16)> {
     match codec {
         Codec::VP8 => vp8::key_frame_size(payload),
         Codec::H264_PM0 | Codec::H264_PM1 => h264::key_frame_size(payload),
+        Codec::VP9 => vp9::key_frame_size(payload),
+        Codec::AV1 => av1::key_frame_size(payload),
         _ => None,
     }
 }

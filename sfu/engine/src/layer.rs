@@ -1,8 +1,11 @@
 //! A source: one encoding of a microphone, camera or screen, as it arrives.
 
+use vardrum_codecs::dependency::Structure;
+
 use crate::clock::{Micros, SourceClock};
 use crate::nack::Gaps;
 use crate::packet::{Codec, Packet};
+use crate::picture::Picture;
 use crate::reception::Reception;
 use crate::replay::Window;
 use crate::rtp::Unwrapper;
@@ -45,6 +48,10 @@ pub struct Layer {
     pub last_packet: Micros,
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
     pub size: (u16, u16),
+    /// Templates of the dependency descriptors that come.
+    pub structure: Structure,
+    /// The newest picture's id, for pictures that say only its last 7 bits.
+    picture_id: Option<u16>,
     pub bytes: u64,
     /// Pictures begun, each counted once; of sound: packets that were newer than all before.
     pub frames: u64,
@@ -75,6 +82,8 @@ impl Layer {
             alive: false,
             last_packet: 0,
             size: (0, 0),
+            structure: Structure::default(),
+            picture_id: None,
             bytes: 0,
             frames: 0,
             key_frames: 0,
@@ -138,6 +147,22 @@ impl Layer {
 
     fn present(&self) -> (bool, (u16, u16)) {
         (self.alive, if self.alive { self.size } else { (0, 0) })
+    }
+
+    /// What a packet of this layer says of its picture; `descriptor`: its dependency descriptor, if it has one.
+    pub fn picture(&mut self, codec: Codec, payload: &[u8], descriptor: Option<&[u8]>) -> Picture {
+        let frame = descriptor.and_then(|descriptor| self.structure.read(descriptor).ok());
+        let mut picture = Picture::of(codec, payload, frame.as_ref());
+        if let (Some(id), true) = (picture.id, picture.narrow_id) {
+            // The nearest to the newest one that ends in these 7 bits.
+            let newest = self.picture_id.unwrap_or(id);
+            let ahead = id.wrapping_sub(newest).wrapping_add(64) & 0x7f;
+            picture.id = Some(newest.wrapping_add(ahead).wrapping_sub(64) & 0x7fff);
+            if ahead >= 64 || self.picture_id.is_none() {
+                self.picture_id = picture.id;
+            }
+        }
+        picture
     }
 
     /// Counts a packet in; `None` for one that came before (a repair and the original). `repaired`: it came by RTX.

@@ -28,6 +28,7 @@ mod meter;
 pub mod nack;
 pub mod outbox;
 pub mod packet;
+mod patch;
 mod patience;
 mod peer;
 pub mod picture;

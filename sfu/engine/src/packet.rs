@@ -50,6 +50,8 @@ pub struct Packet<'a> {
     pub marker: bool,
     pub codec: Codec,
     pub payload: &'a [u8],
+    /// The dependency descriptor, of AV1 only: the other codecs' payloads say what a receiver needs.
+    pub dependency: &'a [u8],
     /// Loudness in -dBov with the voice flag, as in RFC 6464.
     pub level: Option<u8>,
     /// What it says of its picture; all sound is a key frame.

@@ -1,6 +1,7 @@
 //! What a packet says of the picture that it is part of, whatever its codec: read once, where it arrives.
 
-use vardrum_codecs::{h264, vp8};
+use vardrum_codecs::dependency::Frame;
+use vardrum_codecs::{av1, h264, vp8, vp9};
 
 use crate::packet::Codec;
 
@@ -17,20 +18,24 @@ pub struct Picture {
     pub key: bool,
     /// Whoever gets all layers up to `climb.0` may from this picture on get all up to `climb.1`.
     pub climb: Option<(u8, u8)>,
-    /// Picture id of 15 bits.
+    /// Picture id of VP8 and VP9, 15 bits; else the dependency descriptor's frame number.
     pub id: Option<u16>,
+    /// The payload says only the id's last 7 bits.
+    pub narrow_id: bool,
     /// TL0PICIDX; 0 where there is none.
     pub tl0: u8,
 }
 
 impl Picture {
-    /// Reads a packet's payload; nothing is known of a malformed one.
-    pub fn of(codec: Codec, payload: &[u8]) -> Picture {
+    /// Reads a packet's payload; nothing is known of a malformed one. `frame`: what its dependency descriptor says.
+    pub fn of(codec: Codec, payload: &[u8], frame: Option<&Frame>) -> Picture {
         match codec {
             Codec::VP8 => vp8_picture(payload),
+            Codec::VP9 => vp9_picture(payload, frame),
             // An IDR picture without its parameter sets may belong to others than the decoder has.
-            Codec::H264_PM0 | Codec::H264_PM1 => key_only(h264::has_parameter_sets(payload)),
-            _ => key_only(codec.is_audio()),
+            Codec::H264_PM0 | Codec::H264_PM1 => framed(h264::has_parameter_sets(payload), frame),
+            Codec::AV1 => framed(av1::starts_key_frame(payload), frame),
+            _ => framed(codec.is_audio(), None),
         }
     }
 
@@ -47,12 +52,45 @@ impl Picture {
     }
 }
 
-fn key_only(key: bool) -> Picture {
+/// A picture whose layer and number only a dependency descriptor can tell.
+fn framed(key: bool, frame: Option<&Frame>) -> Picture {
     Picture {
-        starts: key,
+        temporal: frame.map_or(0, |frame| frame.temporal),
+        starts: key || frame.map_or(false, |frame| frame.start && frame.spatial == 0),
         key,
-        climb: if key { Some((0, ALL_LAYERS)) } else { None },
+        climb: climb(key, frame),
+        id: frame.map(|frame| frame.number),
         ..Picture::default()
+    }
+}
+
+fn climb(key: bool, frame: Option<&Frame>) -> Option<(u8, u8)> {
+    match frame {
+        _ if key => Some((0, ALL_LAYERS)),
+        Some(frame) => frame.switch_to.map(|to| (frame.temporal, to)),
+        None => None,
+    }
+}
+
+fn vp9_picture(payload: &[u8], frame: Option<&Frame>) -> Picture {
+    let descriptor = match vp9::Descriptor::parse(payload) {
+        Ok(descriptor) => descriptor,
+        Err(_) => return Picture::default(),
+    };
+    let key = vp9::starts_key_frame(payload);
+    let temporal = descriptor.tid.unwrap_or(0);
+    Picture {
+        temporal,
+        starts: descriptor.starts_picture(),
+        key,
+        // libwebrtc sets U in some modes only; its dependency descriptor always tells.
+        climb: climb(key, frame).or_else(|| match descriptor.switching_up {
+            true => Some((temporal, ALL_LAYERS)),
+            false => None,
+        }),
+        id: descriptor.picture_id(),
+        narrow_id: descriptor.picture.map_or(false, |id| !id.wide),
+        tl0: descriptor.tl0.map_or(0, |tl0| tl0.value),
     }
 }
 
@@ -74,6 +112,7 @@ fn vp8_picture(payload: &[u8]) -> Picture {
             _ => None,
         },
         id: descriptor.picture_id(),
+        narrow_id: descriptor.picture.map_or(false, |id| !id.wide),
         tl0: descriptor.tl0_pic_idx().unwrap_or(0),
     }
 }
@@ -115,16 +154,44 @@ mod tests {
 
     #[test]
     fn vp8_says_layer_and_where_to_climb() {
-        let key = Picture::of(Codec::VP8, &[0x90, 0xe0, 0x92, 0x34, 7, 0x20, 0x10]);
+        let key = vp8_picture(&[0x90, 0xe0, 0x92, 0x34, 7, 0x20, 0x10]);
         assert_eq!(
             (key.temporal, key.starts, key.key, key.id, key.tl0),
             (0, true, true, Some(0x1234), 7)
         );
         assert_eq!(key.climb, Some((0, ALL_LAYERS)));
-        let sync = Picture::of(Codec::VP8, &[0x90, 0xe0, 0x92, 0x35, 7, 0x60, 0x11]);
+        let sync = vp8_picture(&[0x90, 0xe0, 0x92, 0x35, 7, 0x60, 0x11]);
         assert_eq!((sync.temporal, sync.key, sync.climb), (1, false, Some((0, 1))));
-        let other = Picture::of(Codec::VP8, &[0x80, 0xe0, 0x92, 0x35, 7, 0x40, 0x11]);
+        let other = vp8_picture(&[0x80, 0xe0, 0x92, 0x35, 7, 0x40, 0x11]);
         assert_eq!((other.temporal, other.starts, other.climb), (1, false, None));
-        assert_eq!(Picture::of(Codec::VP8, &[0x90]), Picture::default());
+        assert_eq!(Picture::of(Codec::VP8, &[0x90], None), Picture::default());
+    }
+
+    #[test]
+    fn a_dependency_descriptor_tells_what_a_payload_does_not() {
+        let frame = Frame {
+            start: true,
+            end: true,
+            number: 0xfedc,
+            temporal: 1,
+            spatial: 0,
+            switch_to: Some(2),
+            structure: false,
+        };
+        let av1 = Picture::of(Codec::AV1, &[0x10, 0x30, 1], Some(&frame));
+        assert_eq!((av1.temporal, av1.starts, av1.key), (1, true, false));
+        assert_eq!((av1.id, av1.climb), (Some(0xfedc), Some((1, 2))));
+        let h264 = Picture::of(Codec::H264_PM1, &[0x41, 0x9a], Some(&frame));
+        assert_eq!((h264.temporal, h264.climb), (1, Some((1, 2))));
+        // Layer 0, U not set; a picture id of 7 bits.
+        let vp9 = Picture::of(
+            Codec::VP9,
+            &[0xf8, 5, 0x00, 3, 0x86],
+            Some(&Frame { temporal: 0, ..frame }),
+        );
+        assert_eq!((vp9.temporal, vp9.id, vp9.narrow_id), (0, Some(5), true));
+        assert_eq!(vp9.climb, Some((0, 2)));
+        let vp9 = Picture::of(Codec::VP9, &[0xf8, 5, 0x30, 3, 0x86], None);
+        assert_eq!((vp9.temporal, vp9.climb), (1, Some((1, ALL_LAYERS))));
     }
 }

@@ -63,6 +63,7 @@ struct Newest {
     timestamp: u32,
     marker: bool,
     id: Option<u16>,
+    codec: Option<Codec>,
 }
 
 /// How a packet goes out of a slot.
@@ -97,7 +98,8 @@ pub struct Slot {
     next: u64,
     spent: Spent,
     last_timestamp: Option<u32>,
-    last_picture: Option<(u16, u8)>,
+    /// Of VP8 and VP9, and of what a dependency descriptor numbers: neither may go back.
+    last_picture: [Option<(u16, u8)>; 2],
     pub line: Line,
     pub packets: u32,
     pub octets: u32,
@@ -142,7 +144,7 @@ impl Slot {
             next,
             spent: Spent::new(next - 1),
             last_timestamp: None,
-            last_picture: None,
+            last_picture: [None; 2],
             line: Line { base, rate },
             packets: 0,
             octets: 0,
@@ -204,7 +206,10 @@ impl Slot {
     /// Errors: why it does not go out.
     fn choose(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<(), Count> {
         let mut shown = self.showing == Some((feed, life));
-        if shown && packet.sequence > self.newest.sequence + LEAP {
+        let leaps = packet.sequence > self.newest.sequence + LEAP;
+        // Another codec has ids of its own, from its key frame on.
+        let other_codec = packet.sequence > self.newest.sequence && self.newest.codec != Some(packet.codec);
+        if shown && (leaps || other_codec) {
             self.rest();
             shown = false;
         }
@@ -240,7 +245,9 @@ impl Slot {
         if rewritten.index >= self.next {
             self.next = rewritten.index + 1;
             self.last_timestamp = Some(rewritten.timestamp);
-            self.last_picture = rewritten.picture.or(self.last_picture);
+            if let Some(picture) = rewritten.picture {
+                self.last_picture[numbering(packet.codec)] = Some(picture);
+            }
         }
         self.packets = self.packets.wrapping_add(1);
         if !rewritten.padding {
@@ -288,7 +295,7 @@ impl Slot {
             timestamp: packet.timestamp.wrapping_add(segment.timestamp_shift),
             picture: packet.picture.id.map(|id| {
                 (
-                    id.wrapping_add(segment.picture_shift) & 0x7fff,
+                    id.wrapping_add(segment.picture_shift) & id_mask(packet.codec),
                     packet.picture.tl0.wrapping_add(segment.tl0_shift),
                 )
             }),
@@ -307,8 +314,8 @@ impl Slot {
         self.limit = self.wanted_layer;
         self.picture_shift = 0;
         let mut tl0_shift = 0;
-        if let (Some(id), Some((last, last_tl0))) = (packet.picture.id, self.last_picture) {
-            self.picture_shift = last.wrapping_add(1).wrapping_sub(id) & 0x7fff;
+        if let (Some(id), Some((last, last_tl0))) = (packet.picture.id, self.last_picture[numbering(packet.codec)]) {
+            self.picture_shift = last.wrapping_add(1).wrapping_sub(id);
             tl0_shift = last_tl0.wrapping_add(1).wrapping_sub(packet.picture.tl0);
         }
         self.push(Segment {
@@ -382,14 +389,14 @@ impl Slot {
 
     /// Counts a dropped packet's picture out of the ids that follow.
     fn drop_picture(&mut self, packet: &Packet<'_>, tl0_shift: u8) {
-        // Only VP8's ids may move: in VP9 a picture names its references by how much lower their ids are (RFC 9628,
-        // section 4.2, P_DIFF), and receivers expect ids to be missing.
+        // Only VP8's ids may move: the others' pictures name their references by how much lower their ids are (RFC
+        // 9628, section 4.2, P_DIFF; dependency descriptor, fdiff), and receivers expect ids to be missing.
         if packet.codec == Codec::VP8 && packet.timestamp != self.newest.timestamp {
-            self.picture_shift = self.picture_shift.wrapping_sub(1) & 0x7fff;
+            self.picture_shift = self.picture_shift.wrapping_sub(1);
         }
         if let Some(id) = packet.picture.id {
-            let id = id.wrapping_add(self.picture_shift) & 0x7fff;
-            self.last_picture = Some((id, packet.picture.tl0.wrapping_add(tl0_shift)));
+            let id = id.wrapping_add(self.picture_shift) & id_mask(packet.codec);
+            self.last_picture[numbering(packet.codec)] = Some((id, packet.picture.tl0.wrapping_add(tl0_shift)));
         }
     }
 
@@ -400,7 +407,7 @@ impl Slot {
             return former && present;
         }
         let next_to_it = match (self.newest.id, packet.picture.id) {
-            (Some(former), Some(present)) => former.wrapping_add(1) & 0x7fff == present & 0x7fff,
+            (Some(former), Some(present)) => former.wrapping_add(1).wrapping_sub(present) & id_mask(packet.codec) == 0,
             _ => false,
         };
         let (tail, head) = (!self.newest.marker, !packet.picture.starts);
@@ -461,11 +468,23 @@ fn segments(kind: Kind) -> usize {
     }
 }
 
+fn numbering(codec: Codec) -> usize {
+    usize::from(id_mask(codec) != 0x7fff)
+}
+
+fn id_mask(codec: Codec) -> u16 {
+    match codec {
+        Codec::VP8 | Codec::VP9 => 0x7fff,
+        _ => 0xffff,
+    }
+}
+
 fn newest(packet: &Packet<'_>) -> Newest {
     Newest {
         sequence: packet.sequence,
         timestamp: packet.timestamp,
         marker: packet.marker,
         id: packet.picture.id,
+        codec: Some(packet.codec),
     }
 }

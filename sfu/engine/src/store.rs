@@ -23,6 +23,8 @@ struct Kept {
     /// The payload's place among all bytes ever kept.
     at: u64,
     len: usize,
+    /// Bytes of dependency descriptor behind it.
+    dependency: usize,
     timestamp: u32,
     marker: bool,
     codec: u8,
@@ -58,8 +60,9 @@ impl Store {
         self.packets[place] = Kept {
             sequence: Some(packet.sequence),
             arrived: now,
-            at: self.bytes.push(packet.payload, now),
+            at: self.bytes.push([packet.payload, packet.dependency], now),
             len: packet.payload.len(),
+            dependency: packet.dependency.len(),
             timestamp: packet.timestamp,
             marker: packet.marker,
             codec: packet.codec.0,
@@ -77,12 +80,15 @@ impl Store {
         if kept.sequence != Some(sequence) {
             return None;
         }
+        let bytes = self.bytes.get(kept.at, kept.len + kept.dependency)?;
+        let (payload, dependency) = bytes.split_at(kept.len);
         Some(Packet {
             sequence,
             timestamp: kept.timestamp,
             marker: kept.marker,
             codec: Codec(kept.codec),
-            payload: self.bytes.get(kept.at, kept.len)?,
+            payload,
+            dependency,
             level: None,
             picture: kept.picture,
             capture: kept.capture,
@@ -131,14 +137,15 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Keeps a piece, at most `FEWEST_BYTES` long, and says where it is.
-    fn push(&mut self, piece: &[u8], now: Micros) -> u64 {
+    /// Keeps a piece of two parts, at most `FEWEST_BYTES` long, and says where it is.
+    fn push(&mut self, parts: [&[u8]; 2], now: Micros) -> u64 {
+        let len = parts[0].len() + parts[1].len();
         if self.ring.is_empty() {
             self.ring.resize(FEWEST_BYTES, 0);
             self.lap = now;
         }
         let mut start = self.offset(self.next);
-        if start + piece.len() > self.ring.len() || (start == 0 && self.next > 0) {
+        if start + len > self.ring.len() || (start == 0 && self.next > 0) {
             self.next += (self.ring.len() - start) as u64 & (self.ring.len() - 1) as u64;
             if now < self.lap + AGE && self.ring.len() < MOST_BYTES {
                 self.grow();
@@ -148,9 +155,11 @@ impl Bytes {
                 self.lap = now;
             }
         }
-        self.ring[start..start + piece.len()].copy_from_slice(piece);
+        let (first, second) = self.ring[start..start + len].split_at_mut(parts[0].len());
+        first.copy_from_slice(parts[0]);
+        second.copy_from_slice(parts[1]);
         let at = self.next;
-        self.next += piece.len() as u64;
+        self.next += len as u64;
         at
     }
 
@@ -189,6 +198,7 @@ mod tests {
             marker: false,
             codec: Codec::VP8,
             payload,
+            dependency: &payload[..payload.len().min(3)],
             level: None,
             picture: Picture::default(),
             capture: 0,
@@ -215,7 +225,10 @@ mod tests {
     /// How many packets of these numbers can be repaired; each must be as it was sent.
     fn kept(store: &Store, numbers: std::ops::Range<u64>, size: usize) -> u64 {
         let found = numbers.filter_map(|sequence| store.get(sequence));
-        let checked = found.inspect(|found| assert_eq!(found.payload, payload(found.sequence, size)));
+        let checked = found.inspect(|found| {
+            assert_eq!(found.payload, payload(found.sequence, size));
+            assert_eq!(found.dependency, &found.payload[..size.min(3)]);
+        });
         checked.count() as u64
     }
 
