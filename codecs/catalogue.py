@@ -12,7 +12,7 @@ from typing import Literal
 
 Kind = Literal["audio", "video"]
 
-# The engine knows codecs by these numbers (sfu/engine/src/ffi.rs). VP9 and AV1 have theirs, and are not answered yet.
+# The engine knows codecs by these numbers (sfu/engine/src/packet.rs).
 NUMBERS: Mapping[str, int] = {"opus": 0, "red": 1, "vp8": 2, "h264-1": 3, "h264-0": 4, "vp9": 5, "av1": 6}
 
 RTX = "rtx"
@@ -65,6 +65,8 @@ ANSWERED: tuple[Codec, ...] = (
     Codec("vp8", "video", "vp8", 90_000, None, feedback=VIDEO_FEEDBACK),
     Codec("h264-1", "video", "h264", 90_000, None, feedback=VIDEO_FEEDBACK),
     Codec("h264-0", "video", "h264", 90_000, None, feedback=VIDEO_FEEDBACK),
+    Codec("vp9", "video", "vp9", 90_000, None, feedback=VIDEO_FEEDBACK),
+    Codec("av1", "video", "av1", 90_000, None, feedback=VIDEO_FEEDBACK),
 )
 BY_NAME: Mapping[str, Codec] = {codec.name: codec for codec in ANSWERED}
 
@@ -93,6 +95,8 @@ EXTENSIONS: frozenset[str] = frozenset(
     }
 )
 
+# What `a=fmtp` calls a codec's profile; 0 where it isn't named (RFC 9628, section 6; AV1 RTP payload, section 7.2).
+_PROFILE: Mapping[str, str] = {"vp9": "profile-id", "av1": "profile"}
 _PROFILE_LEVEL_ID = re.compile(r"[0-9a-f]{6}\Z")
 
 
@@ -135,4 +139,7 @@ def identify(
         if h264_profile_level_id(parameters) is None:
             return None
         return BY_NAME.get(f"h264-{parameters.get('packetization-mode', '0')}")
+    # The main profiles, 8 bits and 4:2:0; nobody has to be able to decode the others.
+    if found and parameters.get(_PROFILE.get(found[0].name, ""), "0") != "0":
+        return None
     return found[0] if found else None

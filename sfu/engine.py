@@ -63,6 +63,7 @@ EXTENSIONS: Mapping[str, int] = {
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01": 3,
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time": 4,
     "urn:ietf:params:rtp-hdrext:ssrc-audio-level": 5,
+    catalogue.EXTENSION_DEPENDENCY_DESCRIPTOR: 6,
 }
 _NO_APT = 255
 _EVENTS = 1 << 18

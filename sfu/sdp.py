@@ -239,7 +239,7 @@ def _formats(description: MediaDescription, meanings: dict[int, Meaning]) -> lis
             known.append((catalogue.ANSWERED.index(answered), payload, _format(payload, codec, parameters)))
     known = _without_lonely_red(known)
     if not any(payload.codec != "red" for _, payload, _ in known):
-        wanted = "opus/48000/2" if description.kind == "audio" else "VP8/90000 or a baseline H264/90000"
+        wanted = "opus/48000/2" if description.kind == "audio" else "VP8/90000, or another that we answer,"
         raise refused(f"expected {wanted} in each {description.kind} m-line")
     result: list[tuple[Payload, Format]] = []
     for _, payload, answer in sorted(known, key=lambda one: one[0]):
@@ -276,13 +276,17 @@ def _format(payload: Payload, codec: RTCRtpCodecParameters, parameters: Mapping[
         level = catalogue.h264_profile_level_id(parameters)
         mode = answered.name[-1]
         fmtp = f"level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={level}"
+    elif answered.name == "vp9" and "profile-id" in parameters:
+        fmtp = "profile-id=0"
+    elif answered.name == "av1" and re.fullmatch("[0-9]{1,2}", parameters.get("level-idx", "")):
+        fmtp = f"level-idx={int(parameters['level-idx'])};profile=0;tier=0"
     elif answered.name == "red":
         # "111/111": one level of redundancy is what browsers send, whatever depth they offer.
         parts = next(iter(parameters), "").split("/")
         fmtp = f"{int(parts[0])}/{int(parts[0])}" if all(re.fullmatch("[0-9]{1,3}", part) for part in parts) else ""
     offered = {f"{one.type} {one.parameter}" if one.parameter else one.type for one in codec.rtcpFeedback}
     feedback = tuple(one for one in answered.feedback if one in offered) + answered.unasked
-    encoding = {"opus": "opus", "red": "red", "vp8": "VP8", "h264": "H264"}[answered.encoding]
+    encoding = answered.encoding.upper() if answered.kind == "video" else answered.encoding
     channels = f"/{answered.channels}" if answered.channels else ""
     return Format(payload.payload_type, f"{encoding}/{answered.clock_rate}{channels}", fmtp, feedback)
 

@@ -26,10 +26,10 @@ ANSWER_LINE = re.compile(
     r"|a=ice-pwd:p{22}|a=fingerprint:sha-256 AB|a=setup:passive|a=candidate:1 1 udp \d+ 192\.0\.2\.1 9999 typ host"
     r"|a=end-of-candidates|a=mid:[A-Za-z0-9._-]{1,16}|a=rtcp-mux|a=rtcp-rsize"
     r"|a=extmap:\d{1,3}(/sendonly|/recvonly|/inactive)? (urn:ietf:params:rtp-hdrext:[a-z:-]+|https?://[!-~]{1,90})"
-    r"|a=rtpmap:\d{1,3} (opus/48000/2|red/48000/2|VP8/90000|H264/90000|rtx/90000)"
+    r"|a=rtpmap:\d{1,3} (opus/48000/2|red/48000/2|(VP8|H264|VP9|AV1)/90000|rtx/90000)"
     r"|a=rtcp-fb:\d{1,3} (goog-remb|transport-cc|ccm fir|nack|nack pli)"
     r"|a=fmtp:\d{1,3} (apt=\d{1,3}|\d{1,3}/\d{1,3}|minptime=10;useinbandfec=1;usedtx=1;maxaveragebitrate=24000"
-    r"|level-asymmetry-allowed=1;packetization-mode=[01];profile-level-id=[0-9a-f]{6})"
+    r"|profile-id=0|level-idx=\d{1,2};profile=0;tier=0|level-asymmetry-allowed=1;packetization-mode=[01];profile-level-id=[0-9a-f]{6})"
     r"|a=(recvonly|sendonly|inactive)|a=rid:[lmh] recv|a=simulcast:recv [lmh](;[lmh]){0,2}"
     r"|a=msid:s s-[A-Za-z0-9._-]{1,16}|a=ssrc-group:FID \d+ \d+|a=ssrc:\d+ (cname:c|msid:s s-[A-Za-z0-9._-]{1,16})"
 )

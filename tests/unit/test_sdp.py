@@ -84,7 +84,7 @@ def test_firefox_declares_ssrcs_beside_its_rids_and_offers_no_red() -> None:
     read = sdp.read_offer(offer("firefox-small"))
     assert read.camera.rids == ("l", "h")
     assert len(read.camera.ssrcs) == 2
-    assert [payload.codec for payload in read.payloads] == ["opus", "vp8", "rtx"]
+    assert [payload.codec for payload in read.payloads] == ["opus", "vp8", "vp9", "av1", "rtx", "rtx", "rtx"]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -119,7 +119,7 @@ def test_the_answer_has_what_the_contract_says(client: str) -> None:
                 number, uri = line.split(" ")[0].split("/")[0], line.split(" ")[1]
                 assert any(one.split("/")[0].split(" ")[0] == number and one.split(" ")[1] == uri for one in theirs)
         joined = "\n".join(ours)
-        for absent in ("ulpfec", "flexfec", "red/90000", "VP9", "AV1", "video-orientation", "toffset"):
+        for absent in ("ulpfec", "flexfec", "red/90000", "profile-id=2", "profile=1", "video-orientation", "toffset"):
             assert absent not in joined
 
 
@@ -156,6 +156,17 @@ def test_an_extension_that_firefox_only_sends_is_answered_as_received() -> None:
     camera = sections(answer(sdp.read_offer(offer("firefox-small"))))[1]
     assert any(line.startswith("a=extmap:9/recvonly ") for line in camera)
     assert not any("playout-delay" in line for line in camera), "offered only for receiving, in a line that only sends"
+
+
+def test_vp9_and_av1_are_answered_behind_what_everyone_has_in_their_main_profiles() -> None:
+    read = sdp.read_offer(offer("chromium-small"))
+    camera = sections(answer(read))[1]
+    names = [line.split(" ")[1] for line in camera if line.startswith("a=rtpmap:") and "rtx" not in line]
+    assert list(dict.fromkeys(names)) == ["VP8/90000", "H264/90000", "VP9/90000", "AV1/90000"]
+    assert "a=fmtp:98 profile-id=0" in camera
+    assert "a=fmtp:45 level-idx=5;profile=0;tier=0" in camera
+    assert [one.codec for one in read.payloads if one.codec in ("vp9", "av1")] == ["vp9", "av1"]
+    assert catalogue.EXTENSION_DEPENDENCY_DESCRIPTOR in read.extensions
 
 
 def test_a_pair_shares_its_stream_and_pictures_have_rtx() -> None:
