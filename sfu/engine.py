@@ -276,6 +276,14 @@ class Engine:
         """While muted nothing of the track is forwarded."""
         self._command(struct.pack("<BIBB", 6, peer, track, muted))
 
+    def set_target(self, peer: int, bits_per_second: int) -> None:
+        """Sends a peer no more than so much on the wire: pictures wait for their turn; sound never does.
+
+        Args:
+            bits_per_second: headers, sound, repairs and padding included; 0 sends everything as it comes.
+        """
+        self._command(struct.pack("<BII", 9, peer, bits_per_second))
+
     def probe(self, peer: int, probe: int, bits_per_second: int, milliseconds: int) -> None:
         """Sends a peer so much for so long, padding where its media are less, to see how fast that comes through.
 

@@ -130,6 +130,11 @@ pub enum Command {
         peer: PeerId,
         mode: SoundMode,
     },
+    /// Send no more than so much, sound aside; 0: as it comes.
+    SetTarget {
+        peer: PeerId,
+        bits_per_second: u32,
+    },
     /// Send so much for so long, and measure how fast it comes through; 0 as id or rate ends the former probe.
     Probe {
         peer: PeerId,
@@ -287,6 +292,10 @@ impl Command {
                     },
                 }
             }
+            9 => Command::SetTarget {
+                peer: r.u32()?,
+                bits_per_second: r.u32()?,
+            },
             10 => Command::Probe {
                 peer: r.u32()?,
                 id: r.u16()?,

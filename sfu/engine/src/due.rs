@@ -80,9 +80,11 @@ impl Layer {
 }
 
 impl Peer {
-    /// Whether it holds packets back that no other packet sends on its way.
-    pub fn holds_back(&self) -> bool {
-        self.ways.waiting
+    /// When packets are to go out that it holds back, and that no other packet sends on its way.
+    #[inline]
+    pub fn held_until(&self, now: Micros) -> Option<Micros> {
+        let sound = Some(now + HELD).filter(|_| self.ways.waiting);
+        sound.into_iter().chain(self.pacer.next_deadline(now)).min()
     }
 
     /// When it is next to be visited, seen from a visit at `now`. Whoever gives a visit more to do that can't wait for
@@ -100,9 +102,8 @@ impl Peer {
         if self.probe.present() != 0 {
             due = due.min(now + TICK);
         }
-        if self.holds_back() {
-            due = due.min(now + HELD);
-        }
+        due = self.held_until(now).map_or(due, |held| due.min(held));
+        due = self.probe.next_deadline(now).map_or(due, |padding| due.min(padding));
         for track in &self.tracks {
             due = track.layers.iter().fold(due, |due, layer| due.min(layer.due()));
             due = track.key_frame_at().map_or(due, |request| due.min(request));

@@ -117,6 +117,7 @@ impl Peer {
         let sound = self.slots[slot].kind == Kind::Audio;
         self.history.record(now, bytes, self.probe.present(), sound);
         self.probe.on_sent(number, bytes);
+        self.pacer.on_sent(bytes);
         Ok((to, sealed))
     }
 }

@@ -90,6 +90,11 @@ impl Shard {
     }
 
     fn resend(&mut self, now: Micros, peer: &mut Peer, slot: usize, sequence: u16) {
+        let probe = peer.probe.bits_per_second();
+        if !peer.is_audio(slot) && peer.pacer.holds(now, probe) {
+            let held = peer.pacer.hold_repair(slot, sequence);
+            return self.counters.one(if held { Count::Held } else { Count::DropPacerFull });
+        }
         let (sent, count) = if peer.is_audio(slot) {
             (self.resend_sound(now, peer, slot, sequence), Count::AudioResent)
         } else {

@@ -31,6 +31,32 @@ impl Peer {
         if self.is_backlogged() {
             return Err(Count::DropTcpBacklog);
         }
+        if self.pacer.holds(now, self.probe.bits_per_second()) {
+            return Err(self.hold(now, slot, source, packet));
+        }
+        self.forward_now(now, clock, slot, source, packet, outbox)
+    }
+
+    /// Lets a packet wait for its turn, if the slot would take it behind all that waits in it; says what became of it.
+    fn hold(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) -> Count {
+        let end = self.pacer.end_of(slot, self.slots[slot].showing());
+        if let Err(reason) = self.slots[slot].select(end, source, packet) {
+            return reason;
+        }
+        self.pacer.hold(now, slot, source, packet);
+        Count::Held
+    }
+
+    /// The same as `forward`, once the pacer lets go.
+    pub fn forward_now(
+        &mut self,
+        now: Micros,
+        clock: &ServerClock,
+        slot: usize,
+        source: (Feed, u32),
+        packet: &Packet<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), Count> {
         let payload_type = self.payload_type(packet.codec).ok_or(Count::DropCodecNotOffered)?;
         // Before the slot gives it a number: numbers that are never sent lead a receiver astray.
         if outbox.room().is_none() {
@@ -53,6 +79,7 @@ impl Peer {
         };
         let (to, len) = self.send(now, clock, slot, &envelope, &[payload], patch, outbox)?;
         outbox.commit(to, len);
+        self.pacer.on_picture(now, slot, packet);
         Ok(())
     }
 

@@ -125,18 +125,23 @@ impl History {
         self.sent.add(bytes);
     }
 
-    /// Takes note of a sealed packet that went out once more as it was; `extension` is its transport-cc id.
-    pub fn record_again(&mut self, sealed: &[u8], extension: u8) {
+    /// Takes note of a sealed packet that went out once more as it was; `extension` is its transport-cc id. Returns how
+    /// many bytes it had on the wire, where that is known.
+    pub fn record_again(&mut self, sealed: &[u8], extension: u8) -> usize {
         let header = rtp::parse(sealed).ok();
         let number = header.and_then(|header| match rtp::extension(sealed, &header, extension) {
             Some(&[high, low]) => self.number_of(u16::from_be_bytes([high, low])),
             _ => None,
         });
-        if let Some(sent) = number.and_then(|number| self.get_mut(number)) {
-            sent.again = true;
-            let bytes = sent.bytes;
-            self.sent.add(bytes);
-        }
+        let bytes = match number.and_then(|number| self.get_mut(number)) {
+            Some(sent) => {
+                sent.again = true;
+                sent.bytes
+            }
+            None => return 0,
+        };
+        self.sent.add(bytes);
+        usize::from(bytes)
     }
 
     /// Takes the receiver's word that `sequence` came; returns the packet where that is news.

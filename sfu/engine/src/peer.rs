@@ -13,6 +13,7 @@ use crate::history::History;
 use crate::ice::Agent;
 use crate::meter::Meter;
 use crate::outbox::Outbox;
+use crate::pacer::Pacer;
 use crate::packet::{Codec, PayloadTable};
 use crate::patience::Patience;
 use crate::probe::Probe;
@@ -88,6 +89,7 @@ pub struct Peer {
     pub history: History,
     pub meter: Meter,
     pub probe: Probe,
+    pub pacer: Pacer,
     /// What was last said of each slot's reception.
     pub receptions: Vec<SlotReception>,
     pub round_trip: RoundTrip,
@@ -166,6 +168,7 @@ impl Peer {
             }),
             streams,
             ways: Ways::new(slots.len()),
+            pacer: Pacer::new(slots.len()),
             receptions: slots.iter().map(|_| SlotReception::default()).collect(),
             patience: vec![Patience::default(); slots.len()],
             resends: slots.iter().map(|slot| Resends::new(slot.kind)).collect(),

@@ -66,6 +66,11 @@ impl Probe {
         }
     }
 
+    /// bit/s that the downlink is sent while a probe runs.
+    pub fn bits_per_second(&self) -> Option<u64> {
+        Some(self.bits_per_second).filter(|_| self.running)
+    }
+
     /// Takes note of a packet of `bytes` on the wire with the transport-cc number `number`.
     #[inline]
     pub fn on_sent(&mut self, number: u64, bytes: usize) {
@@ -85,6 +90,11 @@ impl Probe {
         let due = planned.saturating_sub(self.sent).min(bytes(MOST_CAUGHT_UP));
         self.running = now < self.until;
         due
+    }
+
+    /// When `due` is next worth calling.
+    pub fn next_deadline(&self, now: Micros) -> Option<Micros> {
+        Some(now + BURST).filter(|_| self.running)
     }
 
     /// A packet arrived, by its receiver's clock.
@@ -124,6 +134,9 @@ impl Peer {
     /// Sends the padding that a running probe asks for now.
     pub fn send_padding(&mut self, now: Micros, clock: &ServerClock, outbox: &mut Outbox, counters: &mut Counters) {
         let due = self.probe.due(now);
+        if due == 0 {
+            return;
+        }
         let goal = self.history.sent.bytes + due;
         while self.history.sent.bytes < goal {
             let sent = self.pad(now, clock, outbox);
@@ -139,6 +152,9 @@ impl Peer {
     fn pad(&mut self, now: Micros, clock: &ServerClock, outbox: &mut Outbox) -> Result<(), Count> {
         if self.extensions[EXT_TRANSPORT_CC] == 0 {
             return Err(Count::DropProbeUnsupported);
+        }
+        if self.is_backlogged() {
+            return Err(Count::DropTcpBacklog);
         }
         if outbox.room().is_none() {
             return Err(Count::DropOutboxFull);

@@ -9,7 +9,7 @@ use crate::clock::{Micros, ServerClock};
 use crate::command::{AddPeer, Command, PeerId};
 use crate::counters::{Count, Counters};
 use crate::demux::{protocol, Protocol};
-use crate::due::{Timetable, HELD};
+use crate::due::Timetable;
 use crate::event::{Consent, Event, Events};
 use crate::hash::Keyed;
 use crate::layer::SILENCE;
@@ -29,14 +29,14 @@ pub const HALF_FULL: usize = MAX_DATAGRAMS / 2;
 const ASK_AGAIN: Micros = 500_000;
 
 pub struct Shard {
-    peers: Vec<Option<Box<Peer>>>,
+    pub(crate) peers: Vec<Option<Box<Peer>>>,
     by_id: HashMap<PeerId, usize>,
     pub(crate) by_address: HashMap<Address, usize, Keyed>,
     by_ufrag: HashMap<String, usize>,
     /// Media SSRC to the peer that sends it, for packets from a new address.
     by_ssrc: HashMap<u32, usize, Keyed>,
     timetable: Timetable,
-    clock: ServerClock,
+    pub(crate) clock: ServerClock,
     rng: Rng,
     pub(crate) strangers: Strangers,
     pub(crate) scratch: Vec<u8>,
@@ -106,6 +106,11 @@ impl Shard {
             Command::SetSound { peer, mode } => {
                 if let Some((_, peer)) = self.find(peer) {
                     peer.ways.set(mode);
+                }
+            }
+            Command::SetTarget { peer, bits_per_second } => {
+                if let Some((_, peer)) = self.find(peer) {
+                    peer.pacer.set_target(now, bits_per_second);
                 }
             }
             Command::Probe {
@@ -349,10 +354,11 @@ impl Shard {
         if peer.ready() {
             peer.send_due(now, clock, scratch, outbox, counters);
             peer.send_waiting_sound(now, clock, outbox, counters);
-            peer.send_padding(now, clock, outbox, counters);
         }
+        self.release(now, peer);
+        peer.send_padding(now, &self.clock, &mut self.outbox, &mut self.counters);
         if let Some(what) = consent {
-            counters.add(Count::ConsentLost, u64::from(what == Consent::Lost));
+            self.counters.add(Count::ConsentLost, u64::from(what == Consent::Lost));
             self.event(Event::Transport { peer: peer.id, what });
         }
         let connected = peer.srtp_in.is_some() && now < peer.last_received + CONNECTED;
@@ -511,8 +517,8 @@ impl Shard {
                     viewer.forward(now, clock, slot, source, packet, outbox)
                 };
                 counters.one(sent.err().unwrap_or(Count::RtpOut));
-                if viewer.holds_back() {
-                    timetable.hurry(place, now + HELD);
+                if let Some(at) = viewer.held_until(now) {
+                    timetable.hurry(place, at);
                 }
                 match (waited, viewer.slots[slot].waits_for_key_frame()) {
                     (true, false) => counters.one(Count::Switches),

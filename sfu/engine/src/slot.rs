@@ -205,23 +205,13 @@ impl Slot {
     ///
     /// Errors: why it does not go out.
     fn choose(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<(), Count> {
-        let mut shown = self.showing == Some((feed, life));
         let leaps = packet.sequence > self.newest.sequence + LEAP;
         // Another codec has ids of its own, from its key frame on.
         let other_codec = packet.sequence > self.newest.sequence && self.newest.codec != Some(packet.codec);
-        if shown && (leaps || other_codec) {
+        if self.showing == Some((feed, life)) && (leaps || other_codec) {
             self.rest();
-            shown = false;
         }
-        // The first picture of somebody may be of another layer: a small one now is better than the right one later.
-        let switch = !shown && (self.wanted == Some(feed) || self.showing.is_none() && self.wants_track_of(feed));
-        if !shown && !switch {
-            return Err(Count::DropNoListener);
-        }
-        if switch {
-            if !packet.picture.key {
-                return Err(Count::DropAwaitingKeyFrame);
-            }
+        if self.select(self.showing, (feed, life), packet)? {
             self.begin(feed, life, packet);
         } else if packet.sequence > self.newest.sequence {
             let goes_out = self.advance(packet);
@@ -231,6 +221,34 @@ impl Slot {
             }
         }
         Ok(())
+    }
+
+    /// What is shown: a feed in one of its lives.
+    pub fn showing(&self) -> Option<(Feed, u32)> {
+        self.showing
+    }
+
+    /// Whether a packet would begin a new source where `showing` is shown; `false` where it goes on.
+    ///
+    /// Errors: why it would not be taken.
+    pub fn select(
+        &self,
+        showing: Option<(Feed, u32)>,
+        source: (Feed, u32),
+        packet: &Packet<'_>,
+    ) -> Result<bool, Count> {
+        if showing == Some(source) {
+            return Ok(false);
+        }
+        // The first picture of somebody may be of another layer: a small one now is better than the right one later.
+        if self.wanted != Some(source.0) && (showing.is_some() || !self.wants_track_of(source.0)) {
+            return Err(Count::DropNoListener);
+        }
+        if packet.picture.key {
+            Ok(true)
+        } else {
+            Err(Count::DropAwaitingKeyFrame)
+        }
     }
 
     /// Decides on one packet of `feed` in its life number `life` (SSRCs of one layer count its lives).

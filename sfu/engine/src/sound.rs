@@ -314,7 +314,8 @@ impl Peer {
                 counters.one(match to {
                     None => Count::DropNotConnected,
                     Some(to) if outbox.push(to, sealed) => {
-                        self.history.record_again(sealed, self.extensions[EXT_TRANSPORT_CC]);
+                        let bytes = self.history.record_again(sealed, self.extensions[EXT_TRANSPORT_CC]);
+                        self.pacer.on_sent(bytes);
                         Count::AudioTwice
                     }
                     Some(_) => Count::DropOutboxFull,
@@ -343,7 +344,8 @@ impl Shard {
         }
         match resends.sealed(sequence, now) {
             Some((_, sealed)) if self.outbox.push(to, sealed) => {
-                peer.history.record_again(sealed, peer.extensions[EXT_TRANSPORT_CC]);
+                let bytes = peer.history.record_again(sealed, peer.extensions[EXT_TRANSPORT_CC]);
+                peer.pacer.on_sent(bytes);
                 Ok(())
             }
             _ => Err(Count::DropOutboxFull),

@@ -1,0 +1,297 @@
+//! Holds pictures back so that a downlink is sent no more than its target: what does not fit now waits its turn.
+//!
+//! What waits are references: a payload stays in its publisher's store, and the slot gives a packet its number when it
+//! goes out (`release.rs`), so that numbers are those of what is really sent. Sound is never held back, nor are its
+//! repairs, but they use up the rate. Repairs of pictures go before pictures. What has waited too long is dropped by
+//! whole pictures, up to the next key frame: a decoder never gets a part of one, nor one whose references it lacks.
+
+use std::collections::VecDeque;
+
+use crate::clock::Micros;
+use crate::packet::{Feed, Packet};
+
+/// As much as fits into this time may go out at once,
+const BURST: Micros = 10_000;
+/// and always two full packets.
+const BURST_BYTES: i64 = 2 * 1_250;
+/// What sound has sent beyond the target is owed for so long at most: when it falls silent, pictures go on soon.
+const LONGEST_DEBT: Micros = 100_000;
+/// About 3 s of 2 Mbit/s.
+const MOST_HELD: usize = 512;
+const MOST_REPAIRS: usize = 128;
+/// Held longer a picture is of no use,
+const LONGEST: Micros = 500_000;
+/// except behind a key frame, which alone may take that long; the publisher's store forgets what is a second old.
+const LONGEST_AFTER_KEY: Micros = 900_000;
+/// Credit is counted in millionths of a bit: what passes in a microsecond at 1 bit/s.
+const BYTE: i64 = 8_000_000;
+
+/// A picture packet that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub slot: usize,
+    pub source: (Feed, u32),
+    /// Extended sequence number of the source.
+    pub sequence: u64,
+    /// Pictures in front of it are missing: the slot begins anew with it.
+    pub anew: bool,
+    timestamp: u32,
+    key: bool,
+    since: Micros,
+}
+
+/// What waits in one slot.
+#[derive(Clone, Copy, Default)]
+struct Line {
+    held: usize,
+    /// What the slot will be showing once all that waits has gone out.
+    end: Option<(Feed, u32)>,
+    /// Pictures behind all that waits are missing: the slot begins anew there.
+    anew: bool,
+    /// The picture of the newest packet that has gone out.
+    present: Option<u32>,
+    key_at: Option<Micros>,
+}
+
+/// One downlink's pacer; without a target it is out of the way.
+#[derive(Default)]
+pub struct Pacer {
+    /// bit/s on the wire; 0 for none.
+    target: u64,
+    credit: i64,
+    filled: Micros,
+    held: VecDeque<Held>,
+    repairs: VecDeque<(usize, u16)>,
+    lines: Vec<Line>,
+    /// Some line is to begin anew.
+    anew: bool,
+    /// Dropped because too many waited, and not counted yet.
+    crowded_out: usize,
+}
+
+impl Pacer {
+    pub fn new(slots: usize) -> Self {
+        Self {
+            lines: vec![Line::default(); slots],
+            ..Self::default()
+        }
+    }
+
+    /// Paces to `bits_per_second` on the wire from now on; 0: not at all, and what is held goes out soon.
+    pub fn set_target(&mut self, now: Micros, bits_per_second: u32) {
+        if self.target == 0 {
+            self.filled = now;
+            self.credit = 0;
+        }
+        self.target = u64::from(bits_per_second);
+    }
+
+    /// bit/s; 0 for none.
+    pub fn target(&self) -> u64 {
+        self.target
+    }
+
+    /// How many packets wait.
+    pub fn held(&self) -> usize {
+        self.held.len() + self.repairs.len()
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.anew || !self.held.is_empty() || !self.repairs.is_empty()
+    }
+
+    /// Takes note of `bytes` that went out, whatever they are.
+    #[inline]
+    pub fn on_sent(&mut self, bytes: usize) {
+        if self.target > 0 {
+            let debt = ((self.target * LONGEST_DEBT) as i64).max(BURST_BYTES * BYTE);
+            self.credit = (self.credit - bytes as i64 * BYTE).max(-debt);
+        }
+    }
+
+    /// Whether a packet may go out now. `probe`: bit/s of a running one, which raises the target.
+    pub fn may_send(&mut self, now: Micros, probe: Option<u64>) -> bool {
+        if self.target == 0 {
+            return true;
+        }
+        let rate = self.target.max(probe.unwrap_or(0)) as i64;
+        let passed = now.saturating_sub(self.filled).min(1_000_000) as i64;
+        self.filled = now;
+        let most = (rate * BURST as i64).max(BURST_BYTES * BYTE);
+        self.credit = (self.credit + rate * passed).min(most);
+        self.credit > 0
+    }
+
+    /// Whether a picture packet, or a picture's repair, must wait.
+    #[inline]
+    pub fn holds(&mut self, now: Micros, probe: Option<u64>) -> bool {
+        self.is_waiting() || self.target > 0 && !self.may_send(now, probe)
+    }
+
+    /// When something that waits may go out.
+    pub fn next_deadline(&self, now: Micros) -> Option<Micros> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let missing = (1 - self.credit).max(0) as u64;
+        Some(
+            missing
+                .checked_div(self.target)
+                .map_or(now, |time| self.filled + time + 1),
+        )
+    }
+
+    /// What a slot will be showing behind all that waits in it; `present`: what it shows now.
+    pub fn end_of(&self, slot: usize, present: Option<(Feed, u32)>) -> Option<(Feed, u32)> {
+        let line = &self.lines[slot];
+        if line.held == 0 && !line.anew {
+            present
+        } else {
+            line.end
+        }
+    }
+
+    /// Lets a packet wait that the slot would take behind all that waits in it.
+    pub fn hold(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) {
+        if self.held.len() >= MOST_HELD {
+            let fullest = (0..self.lines.len()).max_by_key(|&slot| self.lines[slot].held);
+            self.crowded_out += fullest.map_or(0, |slot| self.shed(now, slot));
+            let line = &mut self.lines[slot];
+            if self.held.len() >= MOST_HELD || line.anew && !packet.picture.key {
+                line.anew = true;
+                line.end = None;
+                self.anew = true;
+                self.crowded_out += 1;
+                return;
+            }
+        }
+        let line = &mut self.lines[slot];
+        line.held += 1;
+        line.end = Some(source);
+        self.held.push_back(Held {
+            slot,
+            source,
+            sequence: packet.sequence,
+            // Whatever goes out behind a gap is a key frame's first packet: no other is held there.
+            anew: std::mem::replace(&mut line.anew, false),
+            timestamp: packet.timestamp,
+            key: packet.picture.key,
+            since: now,
+        });
+    }
+
+    /// Lets a repair wait: the number that a receiver asks for. `false` where too many do.
+    pub fn hold_repair(&mut self, slot: usize, sequence: u16) -> bool {
+        let room = self.repairs.len() < MOST_REPAIRS;
+        if room {
+            self.repairs.push_back((slot, sequence));
+        }
+        room
+    }
+
+    pub fn next_repair(&mut self) -> Option<(usize, u16)> {
+        self.repairs.pop_front()
+    }
+
+    /// The next packet in line, which goes out now.
+    pub fn next(&mut self) -> Option<Held> {
+        let held = self.held.pop_front()?;
+        self.lines[held.slot].held -= 1;
+        Some(held)
+    }
+
+    /// Takes note of a picture packet that went out in a slot.
+    #[inline]
+    pub fn on_picture(&mut self, now: Micros, slot: usize, packet: &Packet<'_>) {
+        if self.target > 0 {
+            let line = &mut self.lines[slot];
+            line.present = Some(packet.timestamp);
+            if packet.picture.key {
+                line.key_at = Some(now);
+            }
+        }
+    }
+
+    /// How many packets were dropped since the last call because too many waited.
+    pub fn crowded_out(&mut self) -> usize {
+        std::mem::take(&mut self.crowded_out)
+    }
+
+    /// A slot that begins anew now, because nothing waits in it any more.
+    pub fn next_anew(&mut self) -> Option<usize> {
+        if !self.anew {
+            return None;
+        }
+        let due = self.lines.iter().position(|line| line.anew && line.held == 0);
+        if let Some(slot) = due {
+            self.lines[slot].anew = false;
+        }
+        self.anew = self.lines.iter().any(|line| line.anew);
+        due
+    }
+
+    /// Drops pictures that have waited too long; returns how many packets.
+    pub fn shed_old(&mut self, now: Micros) -> usize {
+        if self.held.front().map_or(true, |oldest| now <= oldest.since + LONGEST) {
+            return 0;
+        }
+        let mut dropped = 0;
+        for slot in 0..self.lines.len() {
+            let line = self.lines[slot];
+            let after_key = line.key_at.map_or(false, |at| now < at + LONGEST_AFTER_KEY);
+            let longest = if after_key { LONGEST_AFTER_KEY } else { LONGEST };
+            let waits = |held: &&Held| held.slot == slot && Some(held.timestamp) != line.present;
+            if self
+                .held
+                .iter()
+                .find(waits)
+                .map_or(false, |held| now > held.since + longest)
+            {
+                dropped += self.shed(now, slot);
+            }
+        }
+        dropped
+    }
+
+    /// Drops a slot's pictures, but not the one that is going out, nor what follows from a key frame on.
+    fn shed(&mut self, now: Micros, slot: usize) -> usize {
+        let present = self.lines[slot].present;
+        // One that has waited as long is no better.
+        let begins = |held: &Held| {
+            held.slot == slot && held.key && Some(held.timestamp) != present && now <= held.since + LONGEST
+        };
+        let key = self.held.iter().rposition(begins);
+        if let Some(at) = key {
+            self.held[at].anew = true;
+        }
+        let before = self.held.len();
+        let mut at = 0;
+        self.held.retain(|held| {
+            at += 1;
+            let behind = key.map_or(false, |key| at > key);
+            held.slot != slot || behind || Some(held.timestamp) == present
+        });
+        let dropped = before - self.held.len();
+        let line = &mut self.lines[slot];
+        line.held -= dropped;
+        if key.is_none() {
+            line.anew = true;
+            line.end = None;
+            self.anew = true;
+        }
+        dropped
+    }
+
+    /// Forgets all that waits; returns how many packets.
+    pub fn clear(&mut self) -> usize {
+        let waited = self.held();
+        self.held.clear();
+        self.repairs.clear();
+        self.anew = false;
+        self.lines.iter_mut().for_each(|line| *line = Line::default());
+        waited
+    }
+}
+
+#[cfg(test)]
+mod tests;

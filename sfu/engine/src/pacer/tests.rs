@@ -1,0 +1,185 @@
+use super::*;
+use crate::packet::Codec;
+use crate::picture::Picture;
+
+const MS: Micros = 1_000;
+const SOURCE: (Feed, u32) = (
+    Feed {
+        peer: 1,
+        track: 1,
+        layer: 0,
+    },
+    1,
+);
+
+fn packet(sequence: u64, frame: u32, key: bool) -> Packet<'static> {
+    Packet {
+        sequence,
+        timestamp: frame,
+        marker: false,
+        codec: Codec::VP8,
+        payload: &[],
+        level: None,
+        picture: Picture {
+            key,
+            ..Picture::default()
+        },
+        capture: 0,
+        dependency: &[],
+    }
+}
+
+fn sequences(pacer: &mut Pacer) -> Vec<(u64, bool)> {
+    std::iter::from_fn(|| pacer.next())
+        .map(|held| (held.sequence, held.anew))
+        .collect()
+}
+
+#[test]
+fn without_a_target_everything_goes_at_once() {
+    let mut pacer = Pacer::new(1);
+    for now in 0..100 {
+        assert!(!pacer.holds(now, None));
+        pacer.on_sent(1_250);
+    }
+    assert_eq!((pacer.next_deadline(0), pacer.target()), (None, 0));
+}
+
+#[test]
+fn a_rate_is_kept_and_a_burst_bounded() {
+    for target in [80_000, 300_000, 2_000_000u32] {
+        let mut pacer = Pacer::new(1);
+        pacer.set_target(0, target);
+        let (mut sent, mut most) = (0, 0);
+        for tick in 1..=400 {
+            let mut burst = 0;
+            while pacer.may_send(tick * 5 * MS, None) {
+                pacer.on_sent(1_250);
+                burst += 1_250;
+            }
+            sent += burst;
+            most = most.max(burst);
+        }
+        let off = f64::from(sent) * 8.0 / 2.0 / f64::from(target);
+        assert!((off - 1.0).abs() < 0.05, "{target}: {off}");
+        assert!(most <= 3 * 1_250.max(target as i32 / 8 / 100), "{most} bytes at once");
+        // After a pause no more than a burst comes at once.
+        let burst = (0..).take_while(|_| {
+            pacer.on_sent(1_250);
+            pacer.may_send(60_000 * MS, None)
+        });
+        assert!(burst.count() as u32 <= 2.max(target / 8 / 100 / 1_250), "{target}");
+    }
+}
+
+#[test]
+fn sound_beyond_the_target_delays_pictures_and_not_for_long() {
+    let mut pacer = Pacer::new(1);
+    pacer.set_target(0, 40_000);
+    for tick in 1..500 {
+        pacer.may_send(tick * 10 * MS, None);
+        pacer.on_sent(120);
+    }
+    assert!(pacer.holds(5_000 * MS, None));
+    let at = (0..).find(|ms| pacer.may_send((5_000 + ms) * MS, None)).unwrap();
+    assert!(at <= 501, "{at} ms"); // two packets' time at so low a rate
+}
+
+#[test]
+fn a_probe_raises_the_rate_while_it_runs() {
+    let mut pacer = Pacer::new(1);
+    pacer.set_target(0, 100_000);
+    let mut sent = 0;
+    for tick in 1..=100 {
+        while pacer.may_send(tick * 5 * MS, Some(1_000_000)) {
+            pacer.on_sent(1_000);
+            sent += 1_000;
+        }
+    }
+    assert!((60_000..=66_000).contains(&sent), "{sent}");
+}
+
+#[test]
+fn what_is_held_says_when_it_may_go() {
+    let mut pacer = Pacer::new(1);
+    pacer.set_target(0, 100_000);
+    pacer.on_sent(1_250);
+    assert!(pacer.holds(0, None));
+    pacer.hold(0, 0, SOURCE, &packet(1, 1, true));
+    let at = pacer.next_deadline(0).unwrap();
+    assert!((100 * MS..=101 * MS).contains(&at), "{at}");
+    assert!(!pacer.may_send(at - 2, None) && pacer.may_send(at, None));
+}
+
+#[test]
+fn what_is_too_old_goes_by_whole_pictures_but_not_the_one_that_has_begun() {
+    for first in [0u64, 1, 65_534, 65_535] {
+        let mut pacer = Pacer::new(1);
+        pacer.set_target(0, 100_000);
+        pacer.on_picture(0, 0, &packet(first, 1, false));
+        for (i, frame) in [1, 1, 2, 2, 3].iter().enumerate() {
+            pacer.hold(i as u64, 0, SOURCE, &packet(first + 1 + i as u64, *frame, false));
+        }
+        assert_eq!(pacer.end_of(0, None), Some(SOURCE));
+        assert_eq!(pacer.shed_old(LONGEST), 0);
+        assert_eq!(pacer.shed_old(LONGEST + 3), 3);
+        assert_eq!(pacer.end_of(0, Some(SOURCE)), None, "only a key frame is taken now");
+        assert_eq!(pacer.next_anew(), None, "not before the present picture is out");
+        assert_eq!(sequences(&mut pacer), [(first + 1, false), (first + 2, false)]);
+        assert!(pacer.is_waiting());
+        assert_eq!((pacer.next_anew(), pacer.next_anew()), (Some(0), None));
+        assert!(!pacer.is_waiting());
+    }
+}
+
+#[test]
+fn a_key_frame_that_waits_is_where_a_slot_begins_anew() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    let other = (Feed { layer: 1, ..SOURCE.0 }, 1);
+    pacer.hold(0, 0, SOURCE, &packet(10, 1, false));
+    pacer.hold(0, 1, other, &packet(90, 1, false));
+    pacer.hold(400 * MS, 0, SOURCE, &packet(11, 2, true));
+    pacer.hold(410 * MS, 0, SOURCE, &packet(12, 2, false));
+    pacer.hold(420 * MS, 0, SOURCE, &packet(13, 3, false));
+    assert_eq!(pacer.shed_old(550 * MS), 2, "one in each slot");
+    assert_eq!(pacer.end_of(0, None), Some(SOURCE));
+    assert_eq!(sequences(&mut pacer), [(11, true), (12, false), (13, false)]);
+    assert_eq!((pacer.next_anew(), pacer.next_anew()), (Some(1), None));
+}
+
+#[test]
+fn behind_a_key_frame_pictures_may_wait_longer() {
+    let mut pacer = Pacer::new(1);
+    pacer.set_target(0, 100_000);
+    pacer.on_picture(100 * MS, 0, &packet(1, 1, true));
+    pacer.hold(100 * MS, 0, SOURCE, &packet(2, 2, false));
+    assert_eq!(pacer.shed_old(900 * MS), 0);
+    assert_eq!(pacer.shed_old(1_001 * MS), 1);
+}
+
+#[test]
+fn a_full_queue_loses_pictures_of_the_slot_that_fills_it() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    pacer.hold(0, 1, SOURCE, &packet(1, 1, false));
+    for sequence in 0..MOST_HELD as u64 + 5 {
+        if pacer.end_of(0, Some(SOURCE)).is_some() {
+            pacer.hold(0, 0, SOURCE, &packet(sequence, sequence as u32, false));
+        }
+        assert!(pacer.held() <= MOST_HELD);
+    }
+    assert_eq!(pacer.crowded_out(), MOST_HELD);
+    assert_eq!(pacer.crowded_out(), 0);
+    assert_eq!(sequences(&mut pacer), [(1, false)]);
+    assert_eq!(pacer.next_anew(), Some(0));
+}
+
+#[test]
+fn repairs_are_bounded_too() {
+    let mut pacer = Pacer::new(1);
+    assert_eq!((0..500).filter(|&n| pacer.hold_repair(0, n)).count(), MOST_REPAIRS);
+    assert_eq!(pacer.next_repair(), Some((0, 0)));
+    assert_eq!(pacer.clear(), MOST_REPAIRS - 1);
+    assert!(!pacer.is_waiting());
+}
