@@ -17,6 +17,7 @@ mod feedback;
 pub mod ffi;
 mod forward;
 pub mod framing;
+pub mod gather;
 mod hash;
 mod history;
 pub mod ice;

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{sleep, Builder, JoinHandle};
+use std::time::Duration;
 
 use crate::address::Address;
 use crate::clock::Micros;
@@ -13,6 +14,7 @@ use crate::command::Command;
 use crate::counters::Count;
 use crate::crypto;
 use crate::due::TICK;
+use crate::gather::Gather;
 use crate::io::{thread_cpu, Clock, Outlet, Poller, Signal, Socket, Tcp, BATCH};
 use crate::shard::{Shard, HALF_FULL};
 use crate::tables::Tables;
@@ -194,7 +196,11 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
     let (mut ticked, mut figures_at): (Micros, Micros) = (0, 0);
     let (mut uplinks, mut downlinks) = (shared.tables.uplinks.first(), shared.tables.downlinks.first());
     let (mut overflowed, mut weighed_at) = (0, 0);
+    let (mut gather, mut rest) = (Gather::default(), 0);
     while !shared.stop.load(Ordering::Acquire) {
+        if rest > 0 {
+            sleep(Duration::from_micros(rest));
+        }
         let tick_at = shard.next_deadline().max(ticked + TICK).min(figures_at);
         poller.wait(tick_at.saturating_sub(clock.now()));
         let (mut readable, mut connections, mut commanded) = (false, false, false);
@@ -213,6 +219,7 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
                 shard.command(clock.now(), command);
             }
         }
+        rest = 0;
         if readable {
             for _ in 0..ROUNDS {
                 // One reading of the clock a batch: what waits in one batch has arrived together.
@@ -225,7 +232,9 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
                     }
                 });
                 flush(now, outlet, &mut tcp, &mut shard);
+                gather.took(now, received);
                 if received < BATCH {
+                    rest = gather.rest();
                     break;
                 }
             }

@@ -6,8 +6,10 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{sleep, Builder, JoinHandle};
+use std::time::Duration;
 
+use vardrum_engine::gather::Gather;
 use vardrum_engine::io::{thread_cpu, Clock, Poller, Socket, BATCH};
 use vardrum_engine::outbox::Outbox;
 use vardrum_engine::srtp::{Receiver, Sender};
@@ -102,8 +104,13 @@ fn run(
 ) {
     let clock = Clock::start();
     let mut outbox = Outbox::default();
+    let (mut gather, mut rest) = (Gather::default(), 0);
     let (mut forwarded, mut figures_at) = (0, 0);
     while !stop.load(Ordering::Acquire) {
+        if rest > 0 {
+            sleep(Duration::from_micros(rest));
+            rest = 0;
+        }
         poller.wait(TICK);
         if poller.ready().count() > 0 {
             for _ in 0..ROUNDS {
@@ -113,7 +120,9 @@ fn run(
                 });
                 forwarded += outbox.len() as u64;
                 forwarded -= socket.send(&mut outbox).refused;
+                gather.took(clock.now(), received);
                 if received < BATCH {
+                    rest = gather.rest();
                     break;
                 }
             }
