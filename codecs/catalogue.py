@@ -46,6 +46,11 @@ class Codec:
         """What the engine calls it."""
         return NUMBERS[self.name]
 
+    @property
+    def mime(self) -> str:
+        """Its MIME type, as browsers write it."""
+        return f"{self.kind}/{self.encoding if self.kind == 'audio' else self.encoding.upper()}"
+
 
 # In the order of the answer: browsers send the first that they can.
 ANSWERED: tuple[Codec, ...] = (

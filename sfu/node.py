@@ -370,6 +370,9 @@ class Node:
             if place.told.get(viewer.participant, []) != views:
                 place.told[viewer.participant] = views
                 self._listener.slots_changed(room, viewer.participant, views)
+        for publisher in place.steered():
+            asked = {"codec": publisher.codec}
+            self._listener.send_changed(room, publisher.participant, {"camera": asked, "screen": asked})
 
     async def _tick(self) -> None:
         while True:

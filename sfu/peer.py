@@ -8,6 +8,8 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..codecs import catalogue
+from . import steering
 from .dtls import Handshake
 from .engine import TRACKS, Credentials, Engine, Layer, Slot
 from .send import declared_height
@@ -34,6 +36,7 @@ class Peer:
         audio, video: the slots, in order; both numbered from 0 in the offer, one after the other in the engine.
         shown: what the engine was last told for each of its slots: (peer, track, layer).
         layers: by track and layer, the pixels of the shorter side of what arrives now, 0 while unknown.
+        sends, decodes: codecs, as `steering` has them; codec: the MIME type of what it is asked to send pictures in.
     """
 
     room: str
@@ -51,6 +54,14 @@ class Peer:
     first_layer: dict[int, float] = field(default_factory=dict)
     connected: bool = False
     expiry: asyncio.TimerHandle | None = None
+    sends: tuple[str, ...] = field(init=False)
+    decodes: frozenset[str] | None = field(init=False)
+    codec: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Reads out of the offer what is needed each time somebody comes or goes."""
+        self.sends, self.decodes = steering.sends(self.offer), steering.decodes(self.offer)
+        self.codec = catalogue.BY_NAME[self.sends[0]].mime if self.sends else None
 
     @property
     def engine(self) -> Engine:

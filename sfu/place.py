@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..codecs import catalogue
+from . import steering
 from .peer import Peer
 from .room import Room, layer_for
 from .shards import Shard
@@ -69,6 +71,22 @@ class Place:
         if sharer is not None and pairs < len(viewer.video):
             views.append(SlotView(viewer.video[pairs].mid, sharer, "screen"))
         return views
+
+    def steered(self) -> list[Peer]:
+        """Those whom another codec is wanted of now, in `Peer.codec`."""
+        changed = []
+        for peer in self.peers.values():
+            viewers = [
+                other.decodes
+                for other in self.peers.values()
+                if self.room.may_receive(other.participant, peer.participant)
+            ]
+            codec = steering.choose(peer.sends, viewers)
+            mime = None if codec is None else catalogue.BY_NAME[codec].mime
+            if mime != peer.codec:
+                peer.codec = mime
+                changed.append(peer)
+        return changed
 
     def _sharer_for(self, viewer: str) -> str | None:
         sharer = self.room.sharer

@@ -90,6 +90,11 @@ export class Call extends EventTarget {
       this.#pending = null;
     });
     await this.apply({ microphone: this.#send.microphone });
+    // A codec that was asked for before the answer: only now there is a list to look it up in.
+    for (const source of ["camera", "screen"]) {
+      const codec = this.#send[source]?.codec;
+      if (codec) await this.#encode(source, { codec });
+    }
     return true;
   }
 
