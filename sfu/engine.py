@@ -302,8 +302,8 @@ class Engine:
 
     def set_sound(self, peer: int, mode: SoundMode) -> None:
         """How sound goes to `peer` from its next packets on; whatever it was before, numbers and times go on."""
-        flags = mode.twice | mode.joined << 1 | mode.pauses_dropped << 2
-        self._command(struct.pack("<BIBB", 8, peer, mode.redundancy, flags))
+        flags = mode.joined | mode.pauses_dropped << 1
+        self._command(struct.pack("<BIBBB", 8, peer, mode.redundancy, mode.copies, flags))
 
     def counters(self) -> dict[str, int]:
         """All counters by name, at most 100 ms old; those that begin with `drop_` say why packets went no further."""

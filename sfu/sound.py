@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# Above this share of lost packets sound is repaired before it is asked for; far above it, doubly so.
+# Above the first share of lost packets sound is repaired before it is asked for; above the second, doubly so.
 LOSSY, VERY_LOSSY = 0.03, 0.10
+# Of what is asked for in time, as much is lost again: with so many lost that alone would be half a percent.
+ASKED_IN_VAIN = 0.06
+# With so many lost, one copy leaves half a percent to conceal.
+COPIES_LOST = 0.07
 # Below this there is nothing to repair.
 CALM = 0.01
 # Seconds. With a round trip of 100 ms NACK leaves nothing to conceal, with 250 ms it comes too late (DESIGN).
@@ -31,13 +35,13 @@ class SoundMode:
 
     Attributes:
         redundancy: earlier packets that each packet carries again, 0 to 2, where the viewer offered RED (RFC 2198).
-        twice: each sealed packet goes a second time, the same bytes, 20 to 40 ms later.
+        copies: times that each sealed packet goes out again, the same bytes, 20 to 40 ms after the former: 0 to 2.
         joined: packets are joined to 60 ms (RFC 6716, section 3.2).
         pauses_dropped: silence is not sent.
     """
 
     redundancy: int = 0
-    twice: bool = False
+    copies: int = 0
     joined: bool = False
     pauses_dropped: bool = False
 
@@ -49,8 +53,8 @@ STARVED = SoundMode(joined=True, pauses_dropped=True)
 def needed(loss: Floats, round_trip: Floats, red: Bools) -> NDArray[np.int64]:
     """How much repair each viewer's sound needs now: 0 none, 1, or 2 much.
 
-    A viewer who offered RED also asks for lost sound again (Chromium), which is enough while the round trip is short;
-    one who did not (Firefox) never asks, and gets each packet twice.
+    A viewer who offered RED also asks for lost sound again (Chromium), which is enough for small losses while the
+    round trip is short; one who did not (Firefox) never asks, and gets each packet twice or three times.
 
     Args:
         loss: shape (viewers,), share of packets lost on the way to each, 0 to 1; NaN while unknown: no need.
@@ -60,15 +64,17 @@ def needed(loss: Floats, round_trip: Floats, red: Bools) -> NDArray[np.int64]:
     Returns:
         shape (viewers,).
     """
-    asks_in_time = red & (round_trip < FAR)
-    return np.select([asks_in_time, red & (loss > VERY_LOSSY), loss > LOSSY], [0, 2, 1], default=0)
+    far = round_trip >= FAR
+    one = loss > np.where(red & ~far, ASKED_IN_VAIN, LOSSY)
+    two = np.where(red, far & (loss > VERY_LOSSY), loss > COPIES_LOST)
+    return one.astype(np.int64) + (one & two)
 
 
 def mode(repair: int, *, red: bool, starved: bool) -> SoundMode:
     """How sound goes to a viewer who needs so much repair; a starved one gets it with as few bits as there can be."""
     return SoundMode(
         redundancy=repair if red else 0,
-        twice=repair > 0 and not red,
+        copies=0 if red else repair,
         joined=starved,
         pauses_dropped=starved,
     )
@@ -164,7 +170,7 @@ class SoundPolicy:
         viewers.hold[more & ~relapsed & (viewers.repair == 0)] = HOLD
         viewers.repair = np.maximum(viewers.repair, need)
 
-        calm = (loss < CALM) | (has_red & (round_trip < NEAR))
+        calm = (loss < CALM) | (has_red & (round_trip < NEAR) & (loss < LOSSY))
         viewers.calm_since[~calm] = np.nan
         viewers.calm_since[calm & np.isnan(viewers.calm_since)] = now
         over = (viewers.repair > 0) & (now - viewers.calm_since >= viewers.hold)

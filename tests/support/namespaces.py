@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -194,6 +195,26 @@ class Network:
         await self._router.run("ip", "route", "add", "default", "dev", "nat", "table", "71")
         await self._router.run("ip", "rule", "add", "iif", "side2", "lookup", "71")
         return Nat(process)
+
+    async def link(self, *, delay_ms: float, loss_up: float, loss_down: float, seed: int) -> Callable[[], None]:
+        """Put a slow link between phone and clinic, see `link`; what is returned makes it begin to lose."""
+        log = self._scratch / "link.log"
+        process = await Process.start(
+            [
+                *self._router.prefix,
+                *(sys.executable, "-m", "vardrum.tests.support.link", "slow"),
+                *(PHONE.rsplit(".", 1)[0] + ".0/24", str(delay_ms), str(loss_up), str(loss_down), str(seed)),
+            ],
+            log=log,
+        )
+        self._stack.push_async_callback(process.kill)
+        await process.printed("ready", deadline=10)
+        await self._router.run("ip", "link", "set", "slow", "up")
+        await self._router.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done")
+        await self._router.run("ip", "route", "add", "default", "dev", "slow", "table", "72")
+        for side in ("side1", "side2"):
+            await self._router.run("ip", "rule", "add", "iif", side, "lookup", "72")
+        return lambda: os.kill(process.pid, signal.SIGUSR1)
 
     async def move(self) -> None:
         """The phone's interface goes away with its address, and another one comes with another: Wi-Fi to 4G."""

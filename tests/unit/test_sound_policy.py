@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from vardrum.sfu.sound import PLAIN, SoundMode, SoundPolicy, mode, needed
 
-ONE, TWO, TWICE = SoundMode(redundancy=1), SoundMode(redundancy=2), SoundMode(twice=True)
+ONE, TWO, TWICE = SoundMode(redundancy=1), SoundMode(redundancy=2), SoundMode(copies=1)
+THRICE = SoundMode(copies=2)
 FIREFOX, CHROMIUM = False, True
 
 
@@ -18,10 +19,11 @@ FIREFOX, CHROMIUM = False, True
         (0.02, 0.30, CHROMIUM, PLAIN),
         (0.05, 0.30, CHROMIUM, ONE),
         (0.12, 0.30, CHROMIUM, TWO),
-        (0.12, 0.05, CHROMIUM, PLAIN),  # NACK is in time
+        (0.05, 0.05, CHROMIUM, PLAIN),  # NACK is in time
+        (0.12, 0.05, CHROMIUM, ONE),
         (0.02, 0.05, FIREFOX, PLAIN),
         (0.05, 0.05, FIREFOX, TWICE),
-        (0.30, 0.30, FIREFOX, TWICE),
+        (0.10, 0.30, FIREFOX, THRICE),
         (np.nan, 0.30, CHROMIUM, PLAIN),
         (np.nan, 0.30, FIREFOX, PLAIN),
     ],
@@ -75,7 +77,7 @@ def test_a_repair_begins_within_seconds_and_ends_after_ten_calm_ones() -> None:
     net = Net(red={1})
     net.run(10, {1: 0.0, 2: 0.0})
     assert net.modes == {}
-    net.run(3, {1: 0.08, 2: 0.08})
+    net.run(3, {1: 0.06, 2: 0.06})
     assert net.modes == {1: ONE, 2: TWICE}
     net.run(5, {1: 0.2, 2: 0.0})
     assert net.modes == {1: TWO, 2: TWICE}
@@ -88,7 +90,7 @@ def test_a_loss_that_its_repair_hides_is_not_tried_again_each_time() -> None:
     net = Net(red=set())
     calm = []
     for _ in range(4):
-        net.run(5, {1: 0.1})
+        net.run(5, {1: 0.05})
         assert net.modes[1] == TWICE
         began = net.now
         while net.modes[1] == TWICE:
@@ -99,8 +101,8 @@ def test_a_loss_that_its_repair_hides_is_not_tried_again_each_time() -> None:
 
 def test_who_comes_and_goes_leaves_the_others_as_they_are() -> None:
     net = Net(red=set())
-    net.run(5, {1: 0.1, 2: 0.0})
-    net.run(1, {2: 0.0, 3: 0.0, 1: 0.1})
+    net.run(5, {1: 0.05, 2: 0.0})
+    net.run(1, {2: 0.0, 3: 0.0, 1: 0.05})
     assert net.modes == {1: TWICE}
     net.run(5, {3: 0.0})
     assert net.run(1, {3: 0.0, 1: 0.0}) == [], "somebody new under a number that was used before begins anew"

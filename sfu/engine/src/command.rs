@@ -79,8 +79,8 @@ pub struct Keys {
 pub struct SoundMode {
     /// Earlier packets that each carries again, where the viewer offered RED: 0 to 2.
     pub redundancy: u8,
-    /// Each packet goes a second time, 20 to 40 ms later.
-    pub twice: bool,
+    /// Times that each packet goes out again, 20 to 40 ms after the former: 0 to 2.
+    pub copies: u8,
     /// Packets are joined to 60 ms.
     pub joined: bool,
     /// Pauses are not sent.
@@ -281,14 +281,14 @@ impl Command {
             },
             7 => Command::RemovePeer { peer: r.u32()? },
             8 => {
-                let (peer, redundancy, flags) = (r.u32()?, r.u8()?, r.u8()?);
+                let (peer, redundancy, copies, flags) = (r.u32()?, r.u8()?, r.u8()?, r.u8()?);
                 Command::SetSound {
                     peer,
                     mode: SoundMode {
                         redundancy: redundancy.min(2),
-                        twice: flags & 1 != 0,
-                        joined: flags & 2 != 0,
-                        pauses_dropped: flags & 4 != 0,
+                        copies: copies.min(2),
+                        joined: flags & 1 != 0,
+                        pauses_dropped: flags & 2 != 0,
                     },
                 }
             }

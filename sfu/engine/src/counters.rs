@@ -27,7 +27,7 @@ counts! {
     RtxOut = "rtx_out",
     PaddingOut = "padding_out",
     RedRecovered = "red_recovered",
-    AudioTwice = "audio_twice",
+    AudioCopied = "audio_copied",
     AudioJoined = "audio_joined",
     AudioResent = "audio_resent",
     NackIn = "nack_in",

@@ -14,7 +14,9 @@ use crate::store::Store;
 /// A layer that has sent nothing for so long does not exist (CONTRACT, "Sending").
 pub const SILENCE: Micros = 1_000_000;
 /// Browsers send picture packets in order but for the odd one; a gap this old is a loss.
-const REORDER_WAIT: Micros = 5_000;
+const PICTURE_WAIT: Micros = 5_000;
+/// Sound comes each 20 ms, and whatever is missing when the next packet comes is late as it is.
+const SOUND_WAIT: Micros = 0;
 /// Later than this a repair is of no use: the viewer has asked for a key frame, or the sound has been concealed.
 const PICTURE_AGE: Micros = 1_000_000;
 /// With a round trip of 250 ms what was NACKed came too late (DESIGN, "Sound is repaired at each hop").
@@ -66,14 +68,18 @@ pub struct Layer {
 
 impl Layer {
     pub fn new(codec: Codec) -> Self {
-        let age = if codec.is_audio() { SOUND_AGE } else { PICTURE_AGE };
+        let (wait, age) = if codec.is_audio() {
+            (SOUND_WAIT, SOUND_AGE)
+        } else {
+            (PICTURE_WAIT, PICTURE_AGE)
+        };
         Self {
             ssrc: None,
             rtx_ssrc: None,
             life: 0,
             codec,
             unwrapper: Unwrapper::default(),
-            gaps: Gaps::new(REORDER_WAIT, age),
+            gaps: Gaps::new(wait, age),
             reception: Reception::new(codec.clock_rate()),
             clock: SourceClock::new(codec.clock_rate()),
             store: Store::default(),
@@ -172,14 +178,19 @@ impl Layer {
         } else {
             self.store.put(packet, now)
         };
-        // What comes after its repair was not lost.
-        if !repaired {
+        let asked = if fresh {
+            self.gaps.on_packet(packet.sequence, now)
+        } else {
+            None
+        };
+        // Sound is repaired on its own SSRC, and reports say what the network lost: a publisher adds FEC by that. What
+        // comes by itself, if only after its repair, was not lost.
+        if !(repaired || packet.codec.is_audio() && asked.is_some()) {
             self.reception.on_packet(packet.sequence, packet.timestamp, now);
         }
         if !fresh {
             return None;
         }
-        let asked = self.gaps.on_packet(packet.sequence, now);
         self.repaired += u64::from(repaired || asked.is_some());
         self.last_packet = now;
         self.bytes += packet.payload.len() as u64;
@@ -193,7 +204,7 @@ impl Layer {
         self.key_frames += u64::from(packet.picture.key && !packet.codec.is_audio());
         // A repair says how far away its sender is, if it is known which request it answers.
         let round_trip = asked
-            .filter(|asked| repaired && asked.tries == 1)
+            .filter(|asked| repaired && asked.rounds == 1)
             .map(|asked| asked.after);
         Some(Taken { round_trip })
     }

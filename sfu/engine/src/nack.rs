@@ -10,7 +10,11 @@ const MOST: usize = 256;
 const LONGEST_GAP: u64 = 1000;
 
 /// What came after so many requests never will.
-const MOST_TRIES: u32 = 10;
+const MOST_ROUNDS: u32 = 10;
+
+/// Each request goes out twice, so much later: the network loses requests too, and who sends again ignores a second
+/// request within a round trip.
+const AGAIN: Micros = 15_000;
 
 /// Time between two requests where the round trip is shorter, or not known: senders pace what they repeat.
 const SHORTEST_RETRY: Micros = 40_000;
@@ -19,7 +23,7 @@ const SHORTEST_RETRY: Micros = 40_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Requests for it.
-    pub tries: u32,
+    pub rounds: u32,
     /// Since the last of them.
     pub after: Micros,
 }
@@ -30,7 +34,9 @@ struct Missing {
     since: Micros,
     asked: Micros,
     next_try: Micros,
-    tries: u32,
+    rounds: u32,
+    /// The present request has gone out once, and goes out once more.
+    again: bool,
 }
 
 /// The gaps in one source's sequence numbers, which are extended ones (`rtp::Unwrapper`).
@@ -68,10 +74,10 @@ impl Gaps {
             let found = self.missing.binary_search_by_key(&seq, |missing| missing.seq).ok();
             let missing = found.and_then(|at| self.missing.remove(at))?;
             return Some(Asked {
-                tries: missing.tries,
+                rounds: missing.rounds,
                 after: now.saturating_sub(missing.asked),
             })
-            .filter(|asked| asked.tries > 0);
+            .filter(|asked| asked.rounds > 0);
         }
         self.newest = Some(seq);
         if seq - newest > LONGEST_GAP {
@@ -88,7 +94,8 @@ impl Gaps {
                 since: now,
                 asked: now,
                 next_try,
-                tries: 0,
+                rounds: 0,
+                again: false,
             });
             self.next_try = self.next_try.min(next_try);
         }
@@ -101,18 +108,24 @@ impl Gaps {
         if now < self.next_try {
             return;
         }
-        let again = now + (rtt + rtt / 4).max(SHORTEST_RETRY);
+        let retry = (rtt + rtt / 4).max(SHORTEST_RETRY);
         // What is asked for now is here a round trip from now at best.
         let max_age = self.max_age.saturating_sub(rtt);
         let mut next_try = Micros::MAX;
         self.missing.retain_mut(|missing| {
             if missing.next_try <= now {
-                if missing.tries >= MOST_TRIES || now.saturating_sub(missing.since) > max_age {
-                    return false;
+                if missing.again {
+                    missing.again = false;
+                    missing.next_try = now.max(missing.asked + retry);
+                } else {
+                    if missing.rounds >= MOST_ROUNDS || now.saturating_sub(missing.since) > max_age {
+                        return false;
+                    }
+                    missing.rounds += 1;
+                    missing.asked = now;
+                    missing.again = true;
+                    missing.next_try = now + AGAIN;
                 }
-                missing.tries += 1;
-                missing.asked = now;
-                missing.next_try = again;
                 out.push(missing.seq as u16);
             }
             next_try = next_try.min(missing.next_try);
@@ -164,9 +177,12 @@ mod tests {
         assert_eq!(gaps.next_deadline(), Some(15 * MS));
         assert!(due(&mut gaps, 14 * MS, 100 * MS).is_empty());
         assert_eq!(due(&mut gaps, 15 * MS, 100 * MS), [65_534, 65_535, 0, 1]);
+        assert_eq!(gaps.next_deadline(), Some(30 * MS));
+        assert_eq!(due(&mut gaps, 30 * MS, 100 * MS), [65_534, 65_535, 0, 1], "once more");
         assert_eq!(gaps.next_deadline(), Some(140 * MS));
         assert!(due(&mut gaps, 139 * MS, 100 * MS).is_empty());
         assert_eq!(due(&mut gaps, 140 * MS, 0), [65_534, 65_535, 0, 1]);
+        assert_eq!(due(&mut gaps, 155 * MS, 0), [65_534, 65_535, 0, 1]);
         assert_eq!(gaps.next_deadline(), Some(180 * MS)); // an unknown round trip counts as 32 ms
     }
 
@@ -187,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_ends_after_ten_tries() {
+    fn asking_ends_after_ten_requests() {
         let mut gaps = Gaps::new(0, Micros::MAX);
         gaps.on_packet(1, 0);
         gaps.on_packet(3, 0);
@@ -195,7 +211,7 @@ mod tests {
         while let Some(at) = gaps.next_deadline() {
             asked += due(&mut gaps, at, 0).len();
         }
-        assert_eq!(asked, 10);
+        assert_eq!(asked, 20, "each twice");
     }
 
     #[test]
@@ -214,6 +230,7 @@ mod tests {
             gaps.on_packet(1, 0);
             gaps.on_packet(3, 0);
             assert_eq!(due(&mut gaps, 10 * MS, rtt).len(), asked, "{rtt} us away");
+            assert_eq!(due(&mut gaps, 25 * MS, rtt).len(), asked);
             assert!(due(&mut gaps, 10 * MS + rtt * 5 / 4, rtt).is_empty());
             assert_eq!(gaps.missing(), 0);
         }
@@ -227,7 +244,7 @@ mod tests {
         assert_eq!(gaps.on_packet(2, 5 * MS), None, "late by itself");
         assert_eq!(due(&mut gaps, WAIT, 0), [3]);
         let asked = Asked {
-            tries: 1,
+            rounds: 1,
             after: 25 * MS,
         };
         assert_eq!(gaps.on_packet(3, WAIT + 25 * MS), Some(asked));

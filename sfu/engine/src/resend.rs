@@ -22,13 +22,13 @@ struct Sealed {
     bytes: Vec<u8>,
 }
 
-/// A second copy follows the first by this much and at most a tick more: further than most bursts of loss reach.
-const TWICE_AFTER: Micros = 20_000;
+/// A copy follows the former by this much and at most a tick more: further than most bursts of loss reach.
+const COPY_AFTER: Micros = 20_000;
 
 pub struct Resends {
     sealed: Vec<Sealed>,
-    /// Indices that go out a second time, and when.
-    twice: VecDeque<(u64, Micros)>,
+    /// Indices that go out again, when, and how often after that.
+    copies: VecDeque<(u64, Micros, u8)>,
     /// Index and time of late repairs, by the index's place.
     times: Vec<(u64, Micros)>,
 }
@@ -44,7 +44,7 @@ impl Resends {
                     bytes: Vec::new(),
                 })
                 .collect(),
-            twice: VecDeque::with_capacity(sealed),
+            copies: VecDeque::with_capacity(sealed),
             times: Vec::new(),
         }
     }
@@ -66,7 +66,7 @@ impl Resends {
         let sealed: usize = self.sealed.iter().map(|sealed| sealed.bytes.capacity()).sum();
         sealed
             + self.sealed.capacity() * size_of::<Sealed>()
-            + self.twice.capacity() * size_of::<(u64, Micros)>()
+            + self.copies.capacity() * size_of::<(u64, Micros, u8)>()
             + self.times.capacity() * size_of::<(u64, Micros)>()
     }
 
@@ -82,24 +82,26 @@ impl Resends {
         Some((place.index, &place.bytes))
     }
 
-    /// Has the packet that was kept last sent once more, a little later.
-    pub fn send_twice(&mut self, index: u64, now: Micros) {
-        if self.twice.len() < SEALED {
-            self.twice.push_back((index, now + TWICE_AFTER));
+    /// Has a packet that is kept sent so many times more, a little later each.
+    pub fn send_again(&mut self, index: u64, copies: u8, now: Micros) {
+        if copies > 0 && self.copies.len() < SEALED {
+            self.copies.push_back((index, now + COPY_AFTER, copies - 1));
         }
     }
 
-    /// Whether something is to go a second time.
+    /// Whether something is to go out again.
     pub fn waits(&self) -> bool {
-        !self.twice.is_empty()
+        !self.copies.is_empty()
     }
 
-    /// The sealed bytes of the next packet whose second time has come.
-    pub fn twice_due(&mut self, now: Micros) -> Option<&[u8]> {
-        while self.twice.front().map_or(false, |(_, at)| *at <= now) {
-            let (index, _) = self.twice.pop_front()?;
+    /// The sealed bytes of the next packet whose time has come again.
+    pub fn copy_due(&mut self, now: Micros) -> Option<&[u8]> {
+        while self.copies.front().map_or(false, |(_, at, _)| *at <= now) {
+            let (index, _, more) = self.copies.pop_front()?;
             let place = index as usize % SEALED;
             if self.sealed.get(place).map_or(false, |sealed| sealed.index == index) {
+                // It stands behind everything that is due sooner: all wait equally long.
+                self.send_again(index, more, now);
                 return Some(&self.sealed[place].bytes);
             }
         }
@@ -137,17 +139,21 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_twice_goes_as_it_was_and_20_ms_later() {
+    fn what_goes_out_again_goes_as_it_was_and_20_ms_later() {
         let mut resends = Resends::new(Kind::Audio);
         for index in 65_535..65_537 {
             resends.keep(index, &index.to_be_bytes(), 0);
-            resends.send_twice(index, (index - 65_535) * 1_000);
+            resends.send_again(index, 2, (index - 65_535) * 1_000);
         }
-        assert_eq!(resends.twice_due(19_999), None);
-        assert_eq!(resends.twice_due(20_000), Some(&65_535u64.to_be_bytes()[..]));
-        assert_eq!(resends.twice_due(20_000), None);
+        let (first, second) = (65_535u64.to_be_bytes(), 65_536u64.to_be_bytes());
+        assert_eq!(resends.copy_due(19_999), None);
+        assert_eq!(resends.copy_due(20_000), Some(&first[..]));
+        assert_eq!(resends.copy_due(20_000), None);
+        assert_eq!(resends.copy_due(21_000), Some(&second[..]));
+        assert_eq!(resends.copy_due(40_000), Some(&first[..]));
         resends.keep(65_536 + SEALED as u64, b"newer", 20_000);
-        assert_eq!(resends.twice_due(30_000), None, "no longer there");
+        assert_eq!(resends.copy_due(41_000), None, "no longer there");
+        assert!(!resends.waits());
     }
 
     #[test]

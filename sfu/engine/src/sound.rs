@@ -280,14 +280,13 @@ impl Peer {
             self.resends[slot].keep(index, &room[..len], now);
         }
         outbox.commit(to, len);
-        if self.ways.mode.twice {
-            self.resends[slot].send_twice(index, now);
-            self.ways.waiting = true;
-        }
+        let copies = self.ways.mode.copies;
+        self.resends[slot].send_again(index, copies, now);
+        self.ways.waiting |= copies > 0;
         Ok(())
     }
 
-    /// Sends what has waited for its time: second copies, and joined packets whose others did not come.
+    /// Sends what has waited for its time: copies, and joined packets whose others did not come.
     pub fn send_waiting_sound(
         &mut self,
         now: Micros,
@@ -310,13 +309,13 @@ impl Peer {
                 }
             }
             let to = self.path().map(|(to, _)| to);
-            while let Some(sealed) = self.resends[slot].twice_due(now) {
+            while let Some(sealed) = self.resends[slot].copy_due(now) {
                 counters.one(match to {
                     None => Count::DropNotConnected,
                     Some(to) if outbox.push(to, sealed) => {
                         let bytes = self.history.record_again(sealed, self.extensions[EXT_TRANSPORT_CC]);
                         self.pacer.on_sent(bytes);
-                        Count::AudioTwice
+                        Count::AudioCopied
                     }
                     Some(_) => Count::DropOutboxFull,
                 });

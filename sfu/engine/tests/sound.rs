@@ -211,7 +211,7 @@ fn nothing_said_while_muted_is_heard_afterwards_out_of_red() {
 
 const RED_ONE: SoundMode = SoundMode {
     redundancy: 1,
-    twice: false,
+    copies: 0,
     joined: false,
     pauses_dropped: false,
 };
@@ -261,7 +261,7 @@ fn red_is_written_anew_for_a_viewer_who_needs_it() {
 #[test]
 fn what_goes_twice_is_the_same_bytes_20_to_40_ms_later() {
     let mut house = House::new();
-    house.set(SoundMode { twice: true, ..PLAIN });
+    house.set(SoundMode { copies: 1, ..PLAIN });
     house.speak(10..30);
     house.pass(100);
     assert_eq!(house.bo.got(SOUND_SLOT).len(), 20);
@@ -276,7 +276,7 @@ fn what_goes_twice_is_the_same_bytes_20_to_40_ms_later() {
         assert_eq!(times.len(), 2);
         assert!((20 * MS..=40 * MS).contains(&(times[1] - times[0])), "{at}: {times:?}");
     }
-    assert_eq!(house.count(Count::AudioTwice), 20);
+    assert_eq!(house.count(Count::AudioCopied), 20);
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn however_modes_change_no_index_is_sealed_twice_and_nothing_is_heard_twice_or_o
             if random.one_in(20) {
                 house.set(SoundMode {
                     redundancy: random.below(3) as u8,
-                    twice: random.one_in(2),
+                    copies: random.below(3) as u8,
                     joined: random.one_in(2),
                     pauses_dropped: random.one_in(2),
                 });
