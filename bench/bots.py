@@ -57,7 +57,7 @@ class Portal:
         """
         return await _call(self._http, method, self.base + path, body)
 
-    async def book(self, people: int, *, max_participants: int | None = None) -> tuple[str, list[dict[str, Any]]]:
+    async def book(self, people: int, *, minutes: float = 120) -> tuple[str, list[dict[str, Any]]]:
         """A room that is open now, and its people: a host, a patient, relatives. Nobody has to show a document."""
         now = datetime.now(UTC)
         roles = ["caregiver", "patient", *["relative"] * people][:people]
@@ -68,8 +68,8 @@ class Portal:
                 "title": "Bench",
                 "care_unit": {"name": ACTOR["care_unit"]},
                 "starts_at": now.isoformat(),
-                "ends_at": (now + timedelta(hours=2)).isoformat(),
-                "max_participants": max_participants or max(2, people),
+                "ends_at": (now + timedelta(minutes=minutes)).isoformat(),
+                "max_participants": max(2, people),
                 "identity_policy": {"patient": "none"},
                 "participants": [
                     {"display_name": f"Bot {place}", "role": role, "host": place == 0}
@@ -397,13 +397,15 @@ class Visit:
         self.bots = list(bots)
 
     @classmethod
-    async def begin(cls, crowd: Crowd, portal: Portal, *, people: int = 3, layers: int = 1) -> Visit:
+    async def begin(
+        cls, crowd: Crowd, portal: Portal, *, people: int = 3, layers: int = 1, minutes: float = 120
+    ) -> Visit:
         """Books a room, brings everybody in, and returns when everyone has a picture of everyone else.
 
         Raises:
             TimeoutError, ConnectionError, Refused: somebody did not get so far; all of them have gone.
         """
-        _, invited = await portal.book(people)
+        _, invited = await portal.book(people, minutes=minutes)
         host = Bot(crowd, portal.base, await portal.vouch(invited[0]), layers=layers)
         visit = cls([host, *(Bot(crowd, portal.base, invitation(one), layers=layers) for one in invited[1:])])
         try:

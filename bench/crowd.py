@@ -168,7 +168,7 @@ class Measuring:
             counts.update(native.figures.counts)
         metrics = await self._serving.metrics()
         drops = Counter({name: int(value) for name, value in metrics.items() if "dropped" in name and value})
-        drops["socket overflow"] = socket_drops(self._serving.media_port)
+        drops["socket overflow"] = socket_drops(self._serving.media_ports)
         bots = sum(usage(native.pid).cpu for native in self._crowd.natives)
         return _State(self._serving.usage(), bots, _busy(), counts, drops)
 

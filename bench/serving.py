@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,8 @@ class Usage:
     """What a process has used, and holds.
 
     Attributes:
-        cpu: seconds of user and system time since its start.
-        threads: CPU seconds of each thread by its name and number.
+        cpu: seconds of user and system time since its start, in steps of 10 ms.
+        threads: CPU seconds of each thread that lives by its name and number, in nanoseconds' steps.
         rss: bytes of memory that are resident.
         fds: open file descriptors.
     """
@@ -51,7 +51,8 @@ def usage(pid: int) -> Usage:
     threads = {}
     for task in (root / "task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            threads[f"{(task / 'comm').read_text().strip()}/{task.name}"] = _cpu(task)
+            nanoseconds = int((task / "schedstat").read_text().split()[0])
+            threads[f"{(task / 'comm').read_text().strip()}/{task.name}"] = nanoseconds / 1e9
     rss = int((root / "statm").read_text().split()[1]) * _PAGE
     return Usage(time.monotonic(), _cpu(root), threads, rss, len(os.listdir(root / "fd")))
 
@@ -62,21 +63,33 @@ def _cpu(task: Path) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def socket_drops(port: int) -> int:
-    """Datagrams that the kernel had to throw away because nobody read this UDP port in time."""
+def socket_drops(ports: Collection[int]) -> int:
+    """Datagrams that the kernel had to throw away because nobody read these UDP ports in time."""
     drops = 0
     for table in ("/proc/net/udp", "/proc/net/udp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
-            if int(fields[1].rpartition(":")[2], 16) == port:
+            if int(fields[1].rpartition(":")[2], 16) in ports:
                 drops += int(fields[-1])
     return drops
 
 
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
+def free_port() -> int:
+    """A TCP port of loopback that was free a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _free_ports(count: int) -> range:
+    """So many ports behind each other, free for UDP and TCP a moment ago."""
+    while True:
+        first = free_port()
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    probes.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return range(first, first + count)
 
 
 class Serving:
@@ -84,15 +97,16 @@ class Serving:
 
     Attributes:
         http, key: base URL and API key, after `start`.
-        media_port: of the first shard.
+        media_ports: of the shards.
     """
 
     def __init__(self, data: Path, *, prefix: Iterable[str] = (), env: Mapping[str, str] | None = None) -> None:
         self.data = data
         self.http = self.key = self.metrics_url = ""
-        self.media_port = _free_port(socket.SOCK_DGRAM)
-        self._metrics_port = _free_port(socket.SOCK_STREAM)
-        self._listen = f"127.0.0.1:{_free_port(socket.SOCK_STREAM)}"
+        # One for each shard, of which there are as many as cores.
+        self.media_ports = _free_ports(len(os.sched_getaffinity(0)))
+        self._metrics_port = free_port()
+        self._listen = f"127.0.0.1:{free_port()}"
         self._prefix = tuple(prefix)
         self._env = {"VARDRUM_METRICS__LISTEN": f"127.0.0.1:{self._metrics_port}", **(env or {})}
         self._child: asyncio.subprocess.Process | None = None
@@ -112,7 +126,7 @@ class Serving:
         ready = self.data / "ready.json"
         ready.unlink(missing_ok=True)
         command = [VARDRUM, "serve", "--data", str(self.data), "--http", self._listen, "--media-ip", "127.0.0.1"]
-        command += ["--media-port", str(self.media_port), "--ready-file", str(ready)]
+        command += ["--media-port", str(self.media_ports.start), "--ready-file", str(ready)]
         with (self.data / "server.log").open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 *("setpriv", "--pdeathsig", "KILL"),

@@ -49,7 +49,7 @@ async def test_two_visits_meet_and_lose_nothing(crowd: Crowd, serving: Serving) 
         counts = figures.counts
         assert counts["bots"] == counts["connected"] == 6
         assert (counts["lost"], counts["duplicates"], counts["strange"], counts["refused"]) == (0, 0, 0, 0)
-        assert socket_drops(serving.media_port) == 0
+        assert socket_drops(serving.media_ports) == 0
         # A whole second of everybody's sound and pictures has been timed.
         assert figures.histograms["sound_delay"].total > 300
         assert figures.histograms["picture_delay"].total > 300
