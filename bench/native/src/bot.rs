@@ -72,7 +72,6 @@ pub struct Inside {
     pub ears: Vec<Ear>,
     arrivals: Arrivals,
     transport: u16,
-    reported: bool, // the server has said that it knows our streams
     pub overflow: u32,
     feedback_at: Micros,
     report_at: Micros,
@@ -100,7 +99,6 @@ impl Bot {
                 ears: plan.ears,
                 arrivals: Arrivals::new(),
                 transport: 0,
-                reported: false,
                 overflow: 0,
                 feedback_at: now + phase % FEEDBACK,
                 report_at: now + phase % REPORT,
@@ -160,7 +158,7 @@ impl Bot {
                     .late
                     .add((stamp - shared.start).saturating_sub(stream.next));
                 let before = stream.pictures();
-                let record = stream.advance(shared.now, stamp, inside.transport, !inside.reported);
+                let record = stream.advance(shared.now, stamp, inside.transport);
                 shared.figures.pictures_sent += u64::from(stream.pictures() - before);
                 inside.transport = inside.transport.wrapping_add(1);
                 let written = stream.write(&record, &inside.extensions, room);
@@ -369,7 +367,13 @@ impl Inside {
                         ear.reception.on_sender_report(rtcp::compact(info.ntp), arrived);
                     }
                 }
-                Packet::ReceiverReport { mut blocks, .. } => self.reported |= blocks.next().is_some(),
+                Packet::ReceiverReport { blocks, .. } => {
+                    // It knows these by now: names are no longer said.
+                    for block in blocks {
+                        let known = self.streams.iter_mut().filter(|stream| stream.ssrc == block.ssrc);
+                        known.for_each(|stream| stream.named = false);
+                    }
+                }
                 Packet::Pli { media, .. } => {
                     shared.figures.key_frames_asked += 1;
                     want_key_frame(&mut self.streams, media);

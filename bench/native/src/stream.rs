@@ -57,6 +57,8 @@ pub struct Stream {
     pub rid: String,
     pub kind: Kind,
     pub active: bool,
+    /// Packets say mid and rid, until a report tells that the stream is known.
+    pub named: bool,
     /// When the next packet is due.
     pub next: Micros,
     /// What sender reports say.
@@ -119,6 +121,7 @@ impl Stream {
             rid: String::new(),
             kind,
             active: true,
+            named: true,
             // Everybody at another time.
             next: now + random % 50_000,
             packets: 0,
@@ -175,7 +178,7 @@ impl Stream {
     }
 
     /// The next packet, which is due: what is in it, and when the one after it is due.
-    pub fn advance(&mut self, now: Micros, stamp: u64, transport: u16, named: bool) -> Record {
+    pub fn advance(&mut self, now: Micros, stamp: u64, transport: u16) -> Record {
         let planned = self.next;
         let rate = self.rate();
         let first = self.picture.part == 0;
@@ -236,7 +239,7 @@ impl Stream {
             counter: self.packets,
             stamp,
             transport,
-            named,
+            named: self.named,
             picture: (
                 self.picture.number,
                 self.picture.tl0,
@@ -272,7 +275,7 @@ impl Stream {
             ssrc: self.ssrc,
             ..Header::default()
         };
-        let header_len = self.header(room, &header, record, record.transport, ids.rid, ids);
+        let header_len = self.header(room, &header, record, (record.transport, ids.rid, record.named), ids);
         self.payload(record, &mut room[header_len..header_len + record.size]);
         Written {
             len: header_len + record.size,
@@ -294,7 +297,7 @@ impl Stream {
             ssrc,
             ..Header::default()
         };
-        let header_len = self.header(room, &header, record, transport, ids.repaired_rid, ids);
+        let header_len = self.header(room, &header, record, (transport, ids.repaired_rid, true), ids);
         let start = header_len + 2;
         room[header_len..start].copy_from_slice(&(record.index as u16).to_be_bytes());
         self.payload(record, &mut room[start..start + record.size]);
@@ -310,8 +313,7 @@ impl Stream {
         room: &mut [u8],
         header: &Header,
         record: &Record,
-        transport: u16,
-        rid: u8,
+        (transport, rid, named): (u16, u8, bool),
         ids: &Extensions,
     ) -> usize {
         // 24 bits of seconds in 6.18 fixed point; 30 dB below full scale, speaking.
@@ -330,10 +332,10 @@ impl Stream {
         if self.is_sound() {
             put(ids.level, &level);
         }
-        if record.named && !self.mid.is_empty() {
+        if named && !self.mid.is_empty() {
             put(ids.mid, self.mid.as_bytes());
         }
-        if record.named && !self.rid.is_empty() {
+        if named && !self.rid.is_empty() {
             put(rid, self.rid.as_bytes());
         }
         rtp::write_header(room, header, &elements[..count])
@@ -411,7 +413,7 @@ mod tests {
             let now = stream.next;
             assert!(now > last);
             last = now;
-            bytes += stream.advance(now, 0, 0, true).size;
+            bytes += stream.advance(now, 0, 0).size;
         }
         assert_eq!(stream.pictures(), 200);
         let rate = bytes * 8 / 10;
@@ -422,7 +424,7 @@ mod tests {
     fn the_engine_s_parsers_read_what_is_written() {
         let mut stream = pictures();
         let mut room = [0; 1500];
-        let first = stream.advance(stream.next, 5, 9, true);
+        let first = stream.advance(stream.next, 5, 9);
         let written = stream.write(&first, &IDS, &mut room);
         let header = rtp::parse(&room[..written.len]).unwrap();
         assert_eq!((header.ssrc, header.header_len), (7, written.header_len));
@@ -430,7 +432,7 @@ mod tests {
         let payload = &room[written.header_len..written.len];
         assert!(vp8::starts_key_frame(payload));
         assert_eq!(vp8::key_frame_size(payload), Some((640, 360)));
-        let second = stream.advance(stream.next, 6, 10, false);
+        let second = stream.advance(stream.next, 6, 10);
         let written = stream.write(&second, &IDS, &mut room);
         let payload = &room[written.header_len..written.len];
         assert!(!vp8::Descriptor::parse(payload).unwrap().starts_frame());
@@ -440,7 +442,7 @@ mod tests {
     #[test]
     fn what_is_kept_can_be_sent_again() {
         let mut stream = pictures();
-        let sent: Vec<Record> = (0..200).map(|i| stream.advance(stream.next, i, 0, false)).collect();
+        let sent: Vec<Record> = (0..200).map(|i| stream.advance(stream.next, i, 0)).collect();
         let find = |stream: &Stream, record: &Record| stream.record(record.index as u16).map(|found| found.stamp);
         assert_eq!(find(&stream, &sent[199]), Some(199));
         assert_eq!(find(&stream, &sent[72]), Some(72));
