@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from vardrum.tests.support.namespaces import CLINIC, CLINIC_SIX, Network
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal, create_key
 from vardrum.tests.support.server import Server
-from vardrum.tests.support.sound import longest_gap, moment
+from vardrum.tests.support.sound import longest_gap, moment, silent, sound_back
 from vardrum.tests.support.visit import gather_visit, shown
 from vardrum.tests.support.wait import wait_until
 
@@ -128,3 +129,35 @@ async def test_a_visit_over_ipv6_alone(tmp_path: Path, browsers: Browsers, netwo
         await gather_visit(portal, host, phone)
         for page in (host, phone):
             assert [one["address"] for one in await pairs(page)] == [CLINIC_SIX]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+async def test_a_replaced_interface_is_followed_by_an_ice_restart(
+    browser: str, tmp_path: Path, browsers: Browsers, network: Network, figure: Callable[[str], None]
+) -> None:
+    async with clinic(network, tmp_path) as (server, portal):
+        trusted = (server.http,)
+        host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
+        if browser == "firefox":
+            phone = await browsers.firefox("Pia Patient", namespace=network.phone)
+        else:
+            phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        doctor, patient = await gather_visit(portal, host, phone)
+        mids = await voice(host, patient), await voice(phone, doctor)
+        since = [await moment(page) for page in (host, phone)]
+        await network.move()
+        moved = [await moment(page) for page in (host, phone)]
+        await asyncio.gather(*(silent(page, for_ms=500, deadline=20) for page in (host, phone)))
+        await asyncio.gather(
+            *(sound_back(page, at, voices=1, deadline=40) for page, at in zip((host, phone), moved, strict=True))
+        )
+        gaps = [await longest_gap(*one) for one in zip((host, phone), mids, since, strict=True)]
+        connections = await phone.evaluate("recorder.connections.length")
+        figure(
+            f"interface replaced, {browser}: {gaps[0]:.1f} s without the phone's sound for the doctor, {gaps[1]:.1f} s "
+            f"without the doctor's on the phone (aim: 3 s)"
+        )
+        assert connections == 1, "a restart is enough"
+        # The aim is for a quiet machine; without a restart it takes 25 s.
+        assert max(gaps) < 10

@@ -69,7 +69,7 @@ class Nat:
         protocol, header = packet[9], (packet[0] & 15) * 4
         if protocol == UDP and not self.udp:
             return False
-        checksums = (header + CHECKSUM[protocol],)
+        checksums: tuple[int, ...] = (header + CHECKSUM[protocol],)
         if protocol == UDP and packet[checksums[0] : checksums[0] + 2] == b"\0\0":
             checksums = ()
         source, target = struct.unpack_from("!HH", packet, header)

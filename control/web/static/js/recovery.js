@@ -8,11 +8,13 @@ const FIRST_SILENCE = 4000; // a handshake that lost a flight needs a second or 
 const LOOK_EVERY = 500;
 const BETWEEN_OFFERS = 1000;
 const UNANSWERED = 15000; // the websocket answers pings and yet not this: something is broken at the other end
+const ANSWERS = ["pong", "admitted", "identifying"];
 const ASLEEP = 5000; // a timer of half a second that comes this late was asleep
 
 export class Recovery {
   #does;
   #timer = 0;
+  #running = false;
   #received = new Map(); // candidate pair -> packets received
   #inboundAt = 0;
   #lookedAt = 0;
@@ -30,17 +32,20 @@ export class Recovery {
     addEventListener("online", () => this.#event());
     document.addEventListener("resume", () => this.#event()); // a frozen page (Page Lifecycle)
     addEventListener("pageshow", (event) => event.persisted && this.#event());
+    // Without waiting for the next look: on a new network each half second is silence.
+    does.socket.addEventListener("message", ({ detail }) => ANSWERS.includes(detail.type) && this.#soon());
   }
 
   start() {
-    if (this.#timer) return;
+    if (this.#running) return;
+    this.#running = true;
     this.#lookedAt = performance.now();
-    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY);
+    this.#soon();
   }
 
   stop() {
-    clearInterval(this.#timer);
-    this.#timer = 0;
+    clearTimeout(this.#timer);
+    this.#running = false;
     this.#askedAt = null;
   }
 
@@ -54,15 +59,27 @@ export class Recovery {
     this.#offeredAt = performance.now() + milliseconds - BETWEEN_OFFERS;
   }
 
+  #soon() {
+    if (this.#running) this.#next(0);
+  }
+
+  #next(wait) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#look(), wait);
+  }
+
   #event() {
-    if (!this.#timer) return;
+    if (!this.#running) return;
     this.#askedAt = performance.now();
     this.#does.socket.hurry();
   }
 
   async #look() {
     const now = performance.now();
+    // Should this look never end (getStats), the next one comes all the same.
+    this.#next(LOOK_EVERY);
     if (now - this.#lookedAt > ASLEEP) this.#event();
+    const before = this.#lookedAt;
     this.#lookedAt = now;
     const call = this.#does.call();
     if (call?.peerConnection !== this.#peer) this.#begin(call, now);
@@ -70,12 +87,20 @@ export class Recovery {
       this.#askedAt = null;
       return;
     }
-    if (await this.#inbound(call)) {
-      this.#inboundAt = performance.now();
+    const ago = await this.#inbound(call);
+    if (!this.#running || call !== this.#does.call()) return;
+    if (ago !== null) {
+      this.#inboundAt = Math.max(performance.now() - ago, before, this.#inboundAt);
       this.#flowed = true;
     }
-    if (call !== this.#does.call()) return;
     this.#judge(call, performance.now());
+    // Looked for exactly when the silence is long enough: half a second later is half a second more of it.
+    const until = this.#inboundAt + this.#patience - performance.now();
+    if (until > 0) this.#next(Math.min(until + 1, LOOK_EVERY));
+  }
+
+  get #patience() {
+    return this.#flowed ? SILENCE : FIRST_SILENCE;
   }
 
   #begin(call, now) {
@@ -85,24 +110,27 @@ export class Recovery {
     this.#flowed = false;
   }
 
-  // Whether a packet came on any candidate pair since last time.
+  // How long ago, in ms, the last packet came on any candidate pair, if one came since last time; else null.
   async #inbound(call) {
-    if (call.failed) return false;
+    if (call.failed) return null;
     const report = await call.peerConnection.getStats().catch(() => null);
-    let more = false;
+    let ago = null;
     for (const stats of report?.values() ?? []) {
       if (stats.type !== "candidate-pair") continue;
       const count = stats.packetsReceived ?? stats.bytesReceived ?? 0;
-      if (count > (this.#received.get(stats.id) ?? 0)) more = true;
+      if (count > (this.#received.get(stats.id) ?? 0)) {
+        const age = stats.timestamp - stats.lastPacketReceivedTimestamp; // not every browser says
+        ago = Math.min(ago ?? Infinity, age >= 0 ? age : 0);
+      }
       this.#received.set(stats.id, count);
     }
-    return more;
+    return ago;
   }
 
   #judge(call, now) {
     const { socket } = this.#does;
     if (call.pending && now - call.pending.at > UNANSWERED && socket.up) return this.#does.renew();
-    const silent = now - this.#inboundAt > (this.#flowed ? SILENCE : FIRST_SILENCE);
+    const silent = now - this.#inboundAt >= this.#patience;
     this.#does.silent(silent && this.#flowed);
     const wanted = call.failed || silent || this.#askedAt !== null;
     if (!wanted) return;
