@@ -84,9 +84,10 @@ fn vp9_picture(payload: &[u8], frame: Option<&Frame>) -> Picture {
         starts: descriptor.starts_picture(),
         key,
         // libwebrtc sets U in some modes only; its dependency descriptor always tells.
-        climb: climb(key, frame).or_else(|| match descriptor.switching_up {
-            true => Some((temporal, ALL_LAYERS)),
-            false => None,
+        climb: climb(key, frame).or(if descriptor.switching_up {
+            Some((temporal, ALL_LAYERS))
+        } else {
+            None
         }),
         id: descriptor.picture_id(),
         narrow_id: descriptor.picture.map_or(false, |id| !id.wide),
