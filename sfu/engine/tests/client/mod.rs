@@ -62,11 +62,78 @@ pub struct Client {
     pub asked: Vec<([u8; 12], Address)>,
 }
 
-fn credentials(tag: &str, id: u32) -> (String, String) {
+/// Ufrag and password of the server's (`srv`) or the client's (`cli`) side.
+pub fn credentials(tag: &str, id: u32) -> (String, String) {
     (
         format!("{tag}{id:04}"),
         format!("{tag}password-of-22-or-more{id:04}").replace('-', "x"),
     )
+}
+
+/// What Python makes of the offer of peer `id`: sound, and a camera and a screen of two layers; two pairs of slots.
+pub fn offer(id: u32) -> AddPeer {
+    let (server_ufrag, server_pwd) = credentials("srv", id);
+    let (client_ufrag, client_pwd) = credentials("cli", id);
+    let rids = || vec![b"l".to_vec(), b"h".to_vec()];
+    let track = |mid: &str, rids| TrackOffer {
+        mid: mid.into(),
+        rids,
+        ssrcs: vec![],
+    };
+    let slot = |kind, mid: &str, ssrc, rtx_ssrc| SlotOffer {
+        kind,
+        mid: mid.into(),
+        ssrc,
+        rtx_ssrc,
+    };
+    let base = id * 100;
+    AddPeer {
+        peer: id,
+        local: Credentials::new(&server_ufrag, &server_pwd).unwrap(),
+        remote: Credentials::new(&client_ufrag, &client_pwd).unwrap(),
+        payloads: vec![
+            Payload {
+                payload_type: OPUS,
+                codec: Codec::OPUS.0,
+                apt: None,
+            },
+            Payload {
+                payload_type: RED,
+                codec: Codec::RED.0,
+                apt: None,
+            },
+            Payload {
+                payload_type: VP8,
+                codec: Codec::VP8.0,
+                apt: None,
+            },
+            Payload {
+                payload_type: RTX,
+                codec: 0,
+                apt: Some(VP8),
+            },
+        ],
+        extensions: [MID, RID, REPAIRED_RID, TRANSPORT_CC, 2, 1, 0, 0],
+        tracks: [track("0", vec![]), track("1", rids()), track("2", rids())],
+        slots: vec![
+            slot(Kind::Audio, "3", base + 1, 0),
+            slot(Kind::Audio, "4", base + 2, 0),
+            slot(Kind::Video, "5", base + 3, base + 13),
+            slot(Kind::Video, "6", base + 4, base + 14),
+        ],
+    }
+}
+
+/// The keys that a handshake of peer `id` would have given: `rx` is what the peer seals with.
+pub fn keys(id: u32, profile: Profile) -> Keys {
+    let key = |tag: u8| vec![tag ^ id as u8; profile.key_len()];
+    Keys {
+        profile,
+        rx_key: key(1),
+        rx_salt: vec![1; profile.salt_len()],
+        tx_key: key(2),
+        tx_salt: vec![2; profile.salt_len()],
+    }
 }
 
 impl Client {
@@ -74,65 +141,13 @@ impl Client {
     pub fn join(shard: &mut Shard, id: u32, now: Micros) -> Client {
         let (server_ufrag, server_pwd) = credentials("srv", id);
         let (client_ufrag, client_pwd) = credentials("cli", id);
-        let rids = || vec![b"l".to_vec(), b"h".to_vec()];
-        let track = |mid: &str, rids| TrackOffer {
-            mid: mid.into(),
-            rids,
-            ssrcs: vec![],
-        };
-        let slot = |kind, mid: &str, ssrc, rtx_ssrc| SlotOffer {
-            kind,
-            mid: mid.into(),
-            ssrc,
-            rtx_ssrc,
-        };
-        let base = id * 100;
-        shard.command(
-            now,
-            Command::AddPeer(Box::new(AddPeer {
-                peer: id,
-                local: Credentials::new(&server_ufrag, &server_pwd).unwrap(),
-                remote: Credentials::new(&client_ufrag, &client_pwd).unwrap(),
-                payloads: vec![
-                    Payload {
-                        payload_type: OPUS,
-                        codec: Codec::OPUS.0,
-                        apt: None,
-                    },
-                    Payload {
-                        payload_type: RED,
-                        codec: Codec::RED.0,
-                        apt: None,
-                    },
-                    Payload {
-                        payload_type: VP8,
-                        codec: Codec::VP8.0,
-                        apt: None,
-                    },
-                    Payload {
-                        payload_type: RTX,
-                        codec: 0,
-                        apt: Some(VP8),
-                    },
-                ],
-                extensions: [MID, RID, REPAIRED_RID, TRANSPORT_CC, 2, 1, 0, 0],
-                tracks: [track("0", vec![]), track("1", rids()), track("2", rids())],
-                slots: vec![
-                    slot(Kind::Audio, "3", base + 1, 0),
-                    slot(Kind::Audio, "4", base + 2, 0),
-                    slot(Kind::Video, "5", base + 3, base + 13),
-                    slot(Kind::Video, "6", base + 4, base + 14),
-                ],
-            })),
-        );
-        let key = |tag: u8| (vec![tag ^ id as u8; 16], vec![tag; 12]);
-        let ((rx_key, rx_salt), (tx_key, tx_salt)) = (key(1), key(2));
-        let profile = Profile::AeadAes128Gcm;
+        shard.command(now, Command::AddPeer(Box::new(offer(id))));
+        let keys = keys(id, Profile::AeadAes128Gcm);
         Client {
             id,
             address: format!("192.0.2.{}:{}", id % 250 + 1, 5000).parse().unwrap(),
-            srtp_out: Sender::new(profile, &rx_key, &rx_salt).unwrap(),
-            srtp_in: Receiver::new(profile, &tx_key, &tx_salt).unwrap(),
+            srtp_out: Sender::new(keys.profile, &keys.rx_key, &keys.rx_salt).unwrap(),
+            srtp_in: Receiver::new(keys.profile, &keys.tx_key, &keys.tx_salt).unwrap(),
             server_key: HmacSha1::new(server_pwd.as_bytes()),
             client_key: HmacSha1::new(client_pwd.as_bytes()),
             username: format!("{server_ufrag}:{client_ufrag}"),
@@ -154,15 +169,7 @@ impl Client {
     }
 
     pub fn set_keys(&self, shard: &mut Shard, now: Micros) {
-        let key = |tag: u8| (vec![tag ^ self.id as u8; 16], vec![tag; 12]);
-        let ((rx_key, rx_salt), (tx_key, tx_salt)) = (key(1), key(2));
-        let keys = Keys {
-            profile: Profile::AeadAes128Gcm,
-            rx_key,
-            rx_salt,
-            tx_key,
-            tx_salt,
-        };
+        let keys = keys(self.id, Profile::AeadAes128Gcm);
         shard.command(now, Command::SetKeys { peer: self.id, keys });
     }
 
@@ -372,7 +379,8 @@ impl Client {
     }
 }
 
-fn write_check(out: &mut Vec<u8>, transaction: &[u8; 12], username: &str, nominate: bool, key: &HmacSha1) {
+/// A binding request as a browser writes it.
+pub fn write_check(out: &mut Vec<u8>, transaction: &[u8; 12], username: &str, nominate: bool, key: &HmacSha1) {
     // By hand: the engine never nominates, so its writer can't.
     let mut attributes = Vec::new();
     let mut add = |kind: u16, value: &[u8]| {
