@@ -7,8 +7,8 @@ pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        // The state must not be 0, and neighbouring seeds must not look alike.
-        let mut random = Random((seed ^ 0x9e37_79b9_7f4a_7c15) | 1);
+        // The state must not be 0, and neighbouring seeds must not look alike. (An odd factor keeps seeds apart.)
+        let mut random = Random((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for _ in 0..8 {
             random.next();
         }
