@@ -37,9 +37,14 @@ impl Peer {
         self.forward_now(now, clock, slot, source, packet, outbox)
     }
 
+    /// What a slot will have shown last when all that waits in it has gone out.
+    pub fn shows_at_last(&self, slot: usize) -> Option<(Feed, u32)> {
+        self.pacer.end_of(slot, self.slots[slot].showing())
+    }
+
     /// Lets a packet wait for its turn, if the slot would take it behind all that waits in it; says what became of it.
     fn hold(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) -> Count {
-        let end = self.pacer.end_of(slot, self.slots[slot].showing());
+        let end = self.shows_at_last(slot);
         if let Err(reason) = self.slots[slot].select(end, source, packet) {
             return reason;
         }

@@ -38,6 +38,8 @@ pub struct Layer {
     pub life: u32,
     pub codec: Codec,
     pub unwrapper: Unwrapper,
+    /// The newest number that came while the track was muted: nothing up to it goes out, however late it comes.
+    pub hidden: u64,
     pub gaps: Gaps,
     pub reception: Reception,
     pub clock: SourceClock,
@@ -79,6 +81,7 @@ impl Layer {
             life: 0,
             codec,
             unwrapper: Unwrapper::default(),
+            hidden: 0,
             gaps: Gaps::new(wait, age),
             reception: Reception::new(codec.clock_rate()),
             clock: SourceClock::new(codec.clock_rate()),

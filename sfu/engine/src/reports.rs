@@ -62,7 +62,7 @@ impl Peer {
         }
         if now >= self.feedback_at {
             scratch.clear();
-            let media = self.streams.keys().next().copied().unwrap_or(0);
+            let media = self.streams.keys().min().copied().unwrap_or(0);
             if self.arrivals.build(scratch, self.rtcp_ssrc, media, now) {
                 self.feedback_at = now + FEEDBACK_INTERVAL;
                 self.send_rtcp(scratch, outbox, counters);

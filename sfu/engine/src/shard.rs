@@ -19,7 +19,7 @@ use crate::peer::{Peer, CONNECTED};
 use crate::rng::Rng;
 use crate::rtp;
 use crate::strangers::Strangers;
-use crate::track::MICROPHONE;
+use crate::track::{Track, MICROPHONE};
 
 /// Peers of one shard; more are refused (Python spreads rooms over shards long before).
 const MAX_PEERS: usize = 4096;
@@ -261,6 +261,9 @@ impl Shard {
         {
             Some(track) => {
                 track.muted = muted;
+                for layer in &mut track.layers {
+                    layer.hidden = layer.unwrapper.newest().unwrap_or(0);
+                }
                 track.listeners.clone()
             }
             None => return,
@@ -454,11 +457,13 @@ impl Shard {
         // Whoever had it first keeps it: a participant who picks another's SSRC must not take its packets away.
         self.by_ssrc.entry(ssrc).or_insert(place);
         let track = &peer.tracks[arrived.track];
-        self.timetable.hurry(place, track.layers[arrived.layer].due());
+        let layer = &track.layers[arrived.layer];
+        self.timetable.hurry(place, layer.due());
         if peer.feedback_at <= now {
             self.timetable.hurry(place, now);
         }
-        if track.muted {
+        // A repair of what was muted may come when it no longer is.
+        if track.muted || arrived.packet.sequence <= layer.hidden {
             return Err(Count::DropMuted);
         }
         if track.listeners.is_empty() {
@@ -472,30 +477,23 @@ impl Shard {
         let source = (feed, arrived.life);
         if arrived.red.is_some() {
             let recovered = peer.recover(now, &arrived);
-            for packet in recovered.iter().rev().flatten() {
+            let track = &peer.tracks[arrived.track];
+            let hidden = track.layers[arrived.layer].hidden;
+            for packet in recovered.iter().rev().flatten().filter(|p| p.sequence > hidden) {
                 self.counters.one(Count::RedRecovered);
-                self.fan_out(now, &peer.tracks[arrived.track].listeners, source, packet, true);
+                self.fan_out(now, track, source, packet, true);
             }
         }
-        self.fan_out(
-            now,
-            &peer.tracks[arrived.track].listeners,
-            source,
-            &arrived.packet,
-            false,
-        );
+        let track = &peer.tracks[arrived.track];
+        // Sound begins with the newest: behind an older one the rest would seem to be lost.
+        let newest = track.layers[arrived.layer].unwrapper.newest();
+        let late = arrived.packet.codec.is_audio() && Some(arrived.packet.sequence) < newest;
+        self.fan_out(now, track, source, &arrived.packet, late);
         Ok(())
     }
 
-    /// Sends one packet to all who listen. `late`: it is an earlier one than was sent last, which begins nothing.
-    fn fan_out(
-        &mut self,
-        now: Micros,
-        listeners: &[(usize, usize)],
-        source: (Feed, u32),
-        packet: &Packet<'_>,
-        late: bool,
-    ) {
+    /// Sends one packet to all who listen. `late`: it is an earlier one than has come, and begins nothing.
+    fn fan_out(&mut self, now: Micros, track: &Track, source: (Feed, u32), packet: &Packet<'_>, late: bool) {
         let Self {
             peers,
             outbox,
@@ -504,9 +502,10 @@ impl Shard {
             timetable,
             ..
         } = self;
-        for &(place, slot) in listeners {
+        for &(place, slot) in &track.listeners {
             if let Some(viewer) = &mut peers[place] {
                 let waited = viewer.slots[slot].waits_for_key_frame();
+                let showed = if waited { viewer.shows_at_last(slot) } else { None };
                 if waited && late {
                     counters.one(Count::DropBeforeSwitch);
                     continue;
@@ -525,6 +524,14 @@ impl Shard {
                     // It has begun anew, and asks for a key frame at once.
                     (false, true) => timetable.hurry(place, 0),
                     _ => {}
+                }
+                if waited && viewer.shows_at_last(slot) != showed {
+                    // A key frame whose first packet was late: the rest of it, and what followed, has come before.
+                    let store = &track.layers[usize::from(source.0.layer)].store;
+                    for later in (packet.sequence + 1..=store.newest()).filter_map(|sequence| store.get(sequence)) {
+                        let sent = viewer.forward(now, clock, slot, source, &later, outbox);
+                        counters.one(sent.err().unwrap_or(Count::RtpOut));
+                    }
                 }
             }
         }

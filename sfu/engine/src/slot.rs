@@ -244,11 +244,15 @@ impl Slot {
         if self.wanted != Some(source.0) && (showing.is_some() || !self.wants_track_of(source.0)) {
             return Err(Count::DropNoListener);
         }
-        if packet.picture.key {
-            Ok(true)
-        } else {
-            Err(Count::DropAwaitingKeyFrame)
+        if !packet.picture.key {
+            return Err(Count::DropAwaitingKeyFrame);
         }
+        // A repair of what was shown before another layer was: nobody wants to see that again.
+        let known = self.rewrite(source.0, source.1, packet);
+        if known.map_or(false, |known| known.index < self.next) {
+            return Err(Count::DropBeforeSwitch);
+        }
+        Ok(true)
     }
 
     /// Decides on one packet of `feed` in its life number `life` (SSRCs of one layer count its lives).
@@ -262,10 +266,13 @@ impl Slot {
         }
         if rewritten.index >= self.next {
             self.next = rewritten.index + 1;
-            self.last_timestamp = Some(rewritten.timestamp);
             if let Some(picture) = rewritten.picture {
                 self.last_picture[numbering(packet.codec)] = Some(picture);
             }
+        }
+        let later = |last: u32| rewritten.timestamp.wrapping_sub(last) as i32 > 0;
+        if self.last_timestamp.map_or(true, later) {
+            self.last_timestamp = Some(rewritten.timestamp);
         }
         self.packets = self.packets.wrapping_add(1);
         if !rewritten.padding {
@@ -274,11 +281,12 @@ impl Slot {
         Ok(rewritten)
     }
 
-    /// The source's packet behind a sequence number the receiver asks for again.
+    /// The source's packet behind a sequence number the receiver asks for again; nothing where that was never sent:
+    /// what came when its source was muted may have a number, and a place in the store, too.
     pub fn trace(&self, sequence: u16) -> Option<(Feed, u32, u64)> {
         let last = self.next - 1;
         let back = u64::from((last as u16).wrapping_sub(sequence));
-        let index = last.checked_sub(back)?;
+        let index = last.checked_sub(back).filter(|&index| self.spent.has(index))?;
         let segment = self.segments.iter().rev().find(|s| s.out_first <= index)?;
         Some((
             segment.feed,
@@ -357,6 +365,7 @@ impl Slot {
             Some(segment) => *segment,
             None => return true,
         };
+        let former_limit = self.limit;
         self.limit = packet.picture.limit(self.limit, self.wanted_layer);
         let goes_out = packet.picture.temporal <= self.limit;
         let open = last.end == OPEN;
@@ -382,6 +391,7 @@ impl Slot {
                     source_first: from,
                     end: packet.sequence,
                     picture_shift: self.picture_shift,
+                    limit: former_limit,
                     ..last
                 });
                 self.next += packet.sequence - from;
@@ -391,10 +401,21 @@ impl Slot {
         }
         if open {
             self.close(packet.sequence);
+        } else if from < packet.sequence {
+            // Under the limit that was: of a picture whose first packets were dropped the last must not go out.
+            self.push(Segment {
+                out_first: self.next,
+                source_first: from,
+                end: packet.sequence,
+                picture_shift: self.picture_shift,
+                limit: former_limit,
+                ..last
+            });
+            self.next += packet.sequence - from;
         }
         let next = Segment {
             out_first: if open { last.out(packet.sequence) } else { self.next },
-            source_first: if open { packet.sequence } else { from },
+            source_first: packet.sequence,
             end: OPEN,
             picture_shift: self.picture_shift,
             limit: self.limit,
@@ -441,8 +462,9 @@ impl Slot {
     /// Moves the present source back onto the slot's line at a new frame, where its clock has left it.
     fn keep_on_line(&mut self, packet: &Packet<'_>, segment: Segment) {
         let out = segment.timestamp_shift.wrapping_add(packet.timestamp);
-        let last = self.last_timestamp.unwrap_or(out);
-        if out == last {
+        // No packet before this one had, or will have when it comes late, a later time; unless it is missing here.
+        let last = segment.timestamp_shift.wrapping_add(self.newest.timestamp);
+        if out == last || packet.sequence != self.newest.sequence + 1 {
             return;
         }
         let on_line = self.line.at(packet.capture);

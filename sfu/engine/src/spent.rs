@@ -18,6 +18,13 @@ impl Spent {
         }
     }
 
+    /// Whether an index was taken, as far as is known.
+    pub fn has(&self, index: u64) -> bool {
+        index <= self.newest
+            && self.newest - index < WINDOW
+            && self.bits[(index % WINDOW / 64) as usize] & 1 << (index % 64) != 0
+    }
+
     /// Takes an index; `false` where it was taken before, or is older than the window.
     pub fn take(&mut self, index: u64) -> bool {
         if index > self.newest {

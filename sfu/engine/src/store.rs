@@ -72,6 +72,11 @@ impl Store {
         true
     }
 
+    /// The newest sequence number taken; 0 before one.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
     pub fn get(&self, sequence: u64) -> Option<Packet<'_>> {
         if self.packets.is_empty() {
             return None;
