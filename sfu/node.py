@@ -119,7 +119,7 @@ class Node:
                 return
             place = self._places[room] = Place(Room(max_participants))
         place.room.set_people(persons, place.peers)
-        place.known &= place.room.people.keys()
+        place.forget_strangers()
         self._route(room, place)
 
     def welcome(self, room: str, participant: str, device: Device, max_participants: int) -> Welcome:

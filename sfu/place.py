@@ -35,6 +35,12 @@ class Place:
     told: dict[str, list[SlotView]] = field(default_factory=dict)
     speakers: Speakers = field(default_factory=Speakers)
 
+    def forget_strangers(self) -> None:
+        """Drops what was said of those who are no longer in the room and have no peer."""
+        self.known &= self.room.people.keys()
+        for gone in self.muted.keys() - self.room.people.keys() - self.peers.keys():
+            del self.muted[gone]
+
     def wanted(self, viewer: Peer, now: float) -> dict[int, tuple[int, int, int]]:
         """What each of a viewer's slots should show: (peer, track, layer) by the engine's slot number."""
         wanted: dict[int, tuple[int, int, int]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from vardrum.codecs import media
 from vardrum.tests.support.aiortc_client import AiortcClient
 from vardrum.tests.support.aiortc_tracks import Picture
@@ -91,10 +93,12 @@ def misnamed(viewer: AiortcClient, people: Mapping[str, int]) -> list[Picture]:
 
 
 @asynccontextmanager
-async def visit(portal: Portal, people: Sequence[Mapping[str, Any]], **room: Any) -> AsyncIterator[Visit]:
+async def visit(
+    portal: Portal, people: Sequence[Mapping[str, Any]], numbers: Sequence[int] = PEOPLE, **room: Any
+) -> AsyncIterator[Visit]:
     """Clients for the invited, none of them there yet; all closed in the end."""
     invited = await portal.book(people, **NO_DOCUMENTS, **room)
-    clients = [client(portal, one, person) for one, person in zip(invited, PEOPLE, strict=False)]
+    clients = [client(portal, one, person) for one, person in zip(invited, numbers, strict=False)]
     try:
         yield Visit(invited, clients)
     finally:
@@ -201,3 +205,26 @@ async def test_pictures_in_h264_are_recognised_as_well(portal: Portal) -> None:
         await patient.join(codec="video/H264")
         await until_recognised(made.clients, made.clients)
         assert misnamed(doctor, made.people()) == []
+
+
+async def test_rooms_live_on_shards_of_their_own(tmp_path: Path) -> None:
+    async with (
+        Server(tmp_path / "server", shards=2) as server,
+        Portal(server.http, await create_key(server)) as portal,
+        visit(portal, [DOCTOR, PATIENT]) as one,
+        visit(portal, [DOCTOR, PATIENT], PEOPLE[2:]) as other,
+        ClientSession() as prometheus,
+    ):
+        assert len(set(server.ready["media"])) == 2
+        for made in (one, other):
+            for who, invited in zip(made.clients, made.invited, strict=True):
+                await admitted(portal, who, invited)
+        await until_recognised(one.clients, one.clients)
+        await until_recognised(other.clients, other.clients)
+        async with prometheus.get(server.ready["metrics"]) as answer:
+            figures = await answer.text()
+        for shard in (0, 1):
+            assert f'vardrum_engine_shard_peers{{shard="{shard}"}} 2.0\n' in figures
+        memory = re.search(r"^vardrum_engine_peer_memory_bytes (\S+)$", figures, re.MULTILINE)
+        assert memory
+        assert 4 * 20_000 < float(memory[1]) < 4 * 2_000_000

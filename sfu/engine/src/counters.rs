@@ -49,6 +49,7 @@ counts! {
     DropStunRefused = "drop_stun_refused",
     DropStunRate = "drop_stun_rate",
     DropStrangerRate = "drop_stranger_rate",
+    DropPeerRate = "drop_peer_rate",
     DropDtlsAddress = "drop_dtls_address",
     DropDtlsRate = "drop_dtls_rate",
     DropBeforeKeys = "drop_before_keys",

@@ -51,6 +51,12 @@ const CHECKS: Rate = Rate {
     burst: 100,
     every: 20_000,
 };
+/// Packets from a peer's own addresses, before any cryptography: a browser with camera, screen and probes sends some
+/// 1,500 a second at its busiest, and a network may hold a second of them back.
+const PACKETS: Rate = Rate {
+    burst: 10_000,
+    every: 100,
+};
 /// Repairs one peer may ask for in an interval: more is no repair but a flood.
 const MAX_REPAIRS: usize = 256;
 const REPAIR_INTERVAL: Micros = 50_000;
@@ -102,6 +108,7 @@ pub struct Peer {
     attempts: Bucket,
     reserve: Bucket,
     checks: Bucket,
+    packets: Bucket,
     repairs: (Micros, usize),
     dtls_second: Micros,
     dtls_count: u32,
@@ -188,6 +195,7 @@ impl Peer {
             attempts: Bucket::default(),
             reserve: Bucket::default(),
             checks: Bucket::default(),
+            packets: Bucket::default(),
             repairs: (now, 0),
             dtls_second: now,
             dtls_count: 0,
@@ -254,6 +262,12 @@ impl Peer {
     /// Counts in a check of a known address.
     pub fn take_check(&mut self, now: Micros) -> bool {
         self.checks.take(now, CHECKS)
+    }
+
+    /// Counts in a packet from a known address.
+    #[inline]
+    pub fn take_packet(&mut self, now: Micros) -> bool {
+        self.packets.take(now, PACKETS)
     }
 
     /// Counts in a request for a repair.

@@ -540,8 +540,13 @@ impl Shard {
     /// Whose packet this is: by its address (then `true` beside it), else, where a NAT has rebound, by its SSRC; the
     /// keys have the last word.
     pub(crate) fn sender_of(&mut self, now: Micros, from: Address, bytes: &[u8]) -> Result<(usize, bool), Count> {
-        if let Some(place) = self.by_address.get(&from) {
-            return Ok((*place, true));
+        if let Some(&place) = self.by_address.get(&from) {
+            let allowed = self.peer_mut(place).map_or(true, |peer| peer.take_packet(now));
+            return if allowed {
+                Ok((place, true))
+            } else {
+                Err(Count::DropPeerRate)
+            };
         }
         let ssrc = rtp::ssrc(bytes).ok_or(Count::DropUnknownAddress)?;
         let place = *self.by_ssrc.get(&ssrc).ok_or(Count::DropUnknownAddress)?;

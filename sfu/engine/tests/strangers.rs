@@ -201,3 +201,27 @@ fn handshakes_pass_only_from_addresses_that_passed_integrity() {
     send(&mut shard, 0, anna.address, &hello);
     assert!(matches!(shard.events.pop(), Some(Event::Dtls { peer: 1, .. })));
 }
+
+#[test]
+fn a_participant_that_floods_is_cut_short_before_any_cryptography() {
+    let mut shard = Shard::new([7; 16], 1 << 40);
+    let mut anna = Client::connect(&mut shard, 1, 0);
+    let mut bo = Client::connect(&mut shard, 2, 0);
+    let mut forged = anna.picture(0, 0, 0, true);
+    *forged.last_mut().unwrap() ^= 1;
+    for _ in 0..30_000 {
+        send(&mut shard, MS, anna.address, &forged);
+    }
+    assert_eq!(shard.counters.get(Count::DropAuthentication), 10_000);
+    assert_eq!(shard.counters.get(Count::DropPeerRate), 20_000);
+    let mut packet = bo.picture(0, 0, 0, true);
+    shard.datagram(MS, bo.address, &mut packet);
+    assert_eq!(shard.counters.get(Count::DropNoListener), 1, "another's media");
+    let mut packet = anna.picture(0, 1, 1, false);
+    shard.datagram(2 * MS, anna.address, &mut packet);
+    assert_eq!(
+        shard.counters.get(Count::DropNoListener),
+        2,
+        "and hers, once it is over"
+    );
+}

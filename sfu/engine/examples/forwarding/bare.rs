@@ -32,16 +32,21 @@ struct Member {
 }
 
 pub struct Bare {
+    name: String,
     figures: Arc<Mutex<Figures>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bare {
-    /// Starts the loop's thread for these people; returns the address it receives at as well.
-    pub fn start(case: &Case, people: &[Person]) -> Result<(Bare, SocketAddr), String> {
-        let socket = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|e| e.to_string())?;
+    /// Starts the loop's thread for these people; returns the address it receives at as well. `gso`: whether it joins
+    /// datagrams.
+    pub fn start(case: &Case, gso: bool, people: &[Person]) -> Result<(Bare, SocketAddr), String> {
+        let mut socket = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(|e| e.to_string())?;
         let address = socket.local_address().map_err(|e| e.to_string())?;
+        if socket.join(gso) != gso {
+            return Err("this kernel has no UDP GSO".into());
+        }
         let poller = Poller::new().map_err(|e| e.to_string())?;
         poller.register(socket.fd(), 0, false).map_err(|e| e.to_string())?;
         let mut by_port = vec![u16::MAX; 1 << 16];
@@ -56,13 +61,15 @@ impl Bare {
                 viewers: case.others(place).collect(),
             });
         }
+        let name = format!("bare-{}", address.port());
         let (figures, stop) = (Arc::new(Mutex::default()), Arc::new(AtomicBool::new(false)));
         let (theirs, stopped) = (Arc::clone(&figures), Arc::clone(&stop));
         let thread = Builder::new()
-            .name("bare".into())
+            .name(name.clone())
             .spawn(move || run(socket, poller, members, &by_port, &theirs, &stopped))
             .map_err(|e| e.to_string())?;
         let bare = Bare {
+            name,
             figures,
             stop,
             thread: Some(thread),
@@ -77,7 +84,7 @@ impl Server for Bare {
     }
 
     fn thread(&self) -> String {
-        "bare".into()
+        self.name.clone()
     }
 
     fn figures(&self) -> Figures {

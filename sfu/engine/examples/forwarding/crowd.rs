@@ -116,13 +116,14 @@ impl Crowd {
     pub fn drive(&mut self, load: Load, mut done: impl FnMut(u64) -> bool) {
         let start = self.clock.now();
         let (first, mut swept) = (self.sent, start);
+        let run = self.case.run();
         while !done(self.sent) {
             let now = self.clock.now();
             match load {
                 Load::Rate(forwarded) => {
                     let due = first + (now - start) * forwarded / self.case.fan_out as u64 / 1_000_000;
                     while self.sent < due.min(self.allowed()) {
-                        self.send_run(now, load.run());
+                        self.send_run(now, run);
                     }
                     if now > swept + SWEEP || self.sent >= self.allowed() {
                         swept = now;
@@ -132,8 +133,8 @@ impl Crowd {
                 }
                 Load::Full => {
                     while self.sent < self.allowed() {
-                        let visit = self.send_run(now, load.run());
-                        self.await_run(visit, load.run());
+                        let visit = self.send_run(now, run);
+                        self.await_run(visit, run);
                     }
                     self.take_oldest();
                 }

@@ -24,9 +24,14 @@ pub struct Engine {
 
 impl Engine {
     /// Starts a shard that has been told of these people, their visits and who is shown where; returns its address too.
-    pub fn start(case: &Case, people: &[Person]) -> Result<(Engine, SocketAddr), String> {
+    /// `gso`: whether it may join datagrams.
+    pub fn start(case: &Case, gso: bool, people: &[Person]) -> Result<(Engine, SocketAddr), String> {
         let ip = [127, 0, 0, 1];
-        let runner = Runner::start(SocketAddr::from((ip, 0)), Options::default()).map_err(|e| e.to_string())?;
+        let options = Options {
+            gso,
+            ..Options::default()
+        };
+        let runner = Runner::start(SocketAddr::from((ip, 0)), options).map_err(|e| e.to_string())?;
         let address = SocketAddr::from((ip, runner.port));
         for (place, person) in people.iter().enumerate() {
             runner
@@ -58,19 +63,18 @@ impl Engine {
         }
         Ok((Engine { runner }, address))
     }
-
-    /// The reasons for which packets went no further, and how many did.
-    pub fn drops(&self) -> Vec<(&'static str, u64)> {
-        let mut counters = [0; NAMES.len()];
-        self.runner.shared.counters(&mut counters);
-        let all = NAMES.iter().copied().zip(counters);
-        all.filter(|(name, n)| name.starts_with("drop_") && *n > 0).collect()
-    }
 }
 
 impl Server for Engine {
     fn name(&self) -> &'static str {
         "engine"
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        let mut counters = [0; NAMES.len()];
+        self.runner.shared.counters(&mut counters);
+        let all = NAMES.iter().copied().zip(counters);
+        all.filter(|(name, n)| name.starts_with("drop_") && *n > 0).collect()
     }
 
     fn thread(&self) -> String {

@@ -30,6 +30,10 @@ pub struct Figures {
 /// What is measured.
 pub trait Server {
     fn name(&self) -> &'static str;
+    /// The reasons for which packets went no further, and how many did.
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// The name of its thread.
     fn thread(&self) -> String;
     fn figures(&self) -> Figures;
@@ -52,39 +56,65 @@ fn main() {
     }
 }
 
+/// A server with the people that it serves.
+struct Served {
+    server: Box<dyn Server>,
+    gso: bool,
+    crowd: Crowd,
+}
+
 fn measure(case: &Case) -> Result<(), String> {
-    let people = || {
-        (0..case.crowd())
-            .map(|place| Person::new(case, place))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let served = people()?;
-    let (engine, address) = Engine::start(case, &served)?;
-    let mut with_engine = Crowd::new(case, served, address);
-    with_engine.connect()?;
-    with_engine.meet(&engine, true)?;
-    with_engine.talk();
-    let served = people()?;
-    let (bare, address) = Bare::start(case, &served)?;
-    let mut with_bare = Crowd::new(case, served, address);
-    with_bare.meet(&bare, false)?;
+    let mut all = Vec::new();
+    for gso in [false, true] {
+        all.push(with_engine(case, gso)?);
+        all.push(with_bare(case, gso)?);
+    }
     for slice in 0..case.slices {
-        // Who goes first alternates, so that a machine that changes its pace favours nobody.
-        if slice % 2 == 0 {
-            measure_slice(case, &engine, &mut with_engine);
-            measure_slice(case, &bare, &mut with_bare);
-        } else {
-            measure_slice(case, &bare, &mut with_bare);
-            measure_slice(case, &engine, &mut with_engine);
+        // Who goes first changes, so that a machine that changes its pace favours nobody.
+        for turn in 0..all.len() {
+            let next = (slice + turn) % all.len();
+            measure_slice(case, &mut all[next]);
         }
     }
-    sum_up(case, &engine, &with_engine, &engine.drops());
-    sum_up(case, &bare, &with_bare, &[]);
+    for served in &all {
+        sum_up(case, served);
+    }
     Ok(())
 }
 
+fn people(case: &Case) -> Result<Vec<Person>, String> {
+    (0..case.crowd()).map(|place| Person::new(case, place)).collect()
+}
+
+fn with_engine(case: &Case, gso: bool) -> Result<Served, String> {
+    let served = people(case)?;
+    let (engine, address) = Engine::start(case, gso, &served)?;
+    let mut crowd = Crowd::new(case, served, address);
+    crowd.connect()?;
+    crowd.meet(&engine, true)?;
+    crowd.talk();
+    Ok(Served {
+        server: Box::new(engine),
+        gso,
+        crowd,
+    })
+}
+
+fn with_bare(case: &Case, gso: bool) -> Result<Served, String> {
+    let served = people(case)?;
+    let (bare, address) = Bare::start(case, gso, &served)?;
+    let mut crowd = Crowd::new(case, served, address);
+    crowd.meet(&bare, false)?;
+    Ok(Served {
+        server: Box::new(bare),
+        gso,
+        crowd,
+    })
+}
+
 /// One measurement: from one change of the server's figures to another, both under load.
-fn measure_slice(case: &Case, server: &dyn Server, crowd: &mut Crowd) {
+fn measure_slice(case: &Case, served: &mut Served) {
+    let Served { server, gso, crowd } = served;
     let (ready, length) = (Instant::now() + WARM_UP, Duration::from_secs_f64(case.seconds));
     let mut last = server.figures();
     let (mut first, mut wakes) = (None, 0);
@@ -102,8 +132,9 @@ fn measure_slice(case: &Case, server: &dyn Server, crowd: &mut Crowd) {
             }
             Some((from, since)) if now >= since + length => {
                 line = format!(
-                    r#"{{"server": "{}", "cpu_ns": {}, "forwarded": {}, "wall_ns": {}, "wakes": {}}}"#,
+                    r#"{{"server": "{}", "gso": {}, "cpu_ns": {}, "forwarded": {}, "wall_ns": {}, "wakes": {}}}"#,
                     server.name(),
+                    gso,
                     figures.cpu - from.cpu,
                     figures.forwarded - from.forwarded,
                     (now - since).as_nanos(),
@@ -118,13 +149,17 @@ fn measure_slice(case: &Case, server: &dyn Server, crowd: &mut Crowd) {
 }
 
 /// What was sent, forwarded and received since all have met, and why the rest wasn't.
-fn sum_up(case: &Case, server: &dyn Server, crowd: &Crowd, drops: &[(&str, u64)]) {
+fn sum_up(case: &Case, served: &Served) {
+    let Served { server, gso, crowd } = served;
+    let forwarded = fresh(server.as_ref()).forwarded - crowd.before;
+    let drops = server.drops();
     let drops: Vec<String> = drops.iter().map(|(name, n)| format!(r#""{name}": {n}"#)).collect();
     println!(
-        r#"{{"server": "{}", "owed": {}, "forwarded": {}, "received": {}, "drops": {{{}}}}}"#,
+        r#"{{"server": "{}", "gso": {}, "owed": {}, "forwarded": {}, "received": {}, "drops": {{{}}}}}"#,
         server.name(),
+        gso,
         crowd.sent * case.fan_out as u64,
-        fresh(server).forwarded - crowd.before,
+        forwarded,
         crowd.received,
         drops.join(", "),
     );
