@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from vardrum.sfu import sdp
 from vardrum.sfu.types import PeerOffer, SlotSsrc
 
 SCRIPT = Path(__file__).parent / "offer.js"
-
-
-@pytest.fixture
-async def blank() -> AsyncIterator[str]:
-    """A page on localhost, where devices may be used."""
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text="<!doctype html><title>offer</title>", content_type="text/html")
-
-    app = web.Application()
-    app.router.add_get("/", page)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://localhost:{runner.addresses[0][1]}/"
-    await runner.cleanup()
 
 
 def answer(read: PeerOffer, pairs: int, version: int = 1) -> str:

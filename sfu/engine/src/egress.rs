@@ -78,7 +78,8 @@ impl Peer {
         } else {
             add(self.extensions[EXT_ABS_SEND_TIME], &sent[1..]);
         }
-        if !self.slots[slot].known_to_receiver && envelope.role == Role::Media {
+        // Nobody reports on an RTX stream, and Firefox takes nothing of it before a packet has told it the m-line.
+        if envelope.role != Role::Media || !self.slots[slot].known_to_receiver {
             add(self.extensions[EXT_MID], &self.slots[slot].mid);
         }
         let descriptor = patch.map_or(&[][..], |patch| patch.descriptor());
