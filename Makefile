@@ -18,7 +18,7 @@ OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings 
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust lint format build bench bench-crowd picture clean
+.PHONY: help run test test-rust test-python test-debian-rust lint format build bench bench-crowd bench-peers bench-churn picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -63,6 +63,12 @@ bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cos
 
 bench-crowd: $(VENV)/.bench ## how many visits of native bots this machine carries, and how much delay
 	$(BIN)/python -m vardrum.bench.crowd $(ARGS)
+
+bench-peers: $(VENV)/.bench ## CPU per forwarded packet beside Janus, with the same bots; as root, with the package `janus`
+	$(BIN)/python -m vardrum.bench.peers $(ARGS)
+
+bench-churn: $(VENV)/.bench ## half an hour of people who come and go: memory and descriptors must be flat
+	$(BIN)/python -m vardrum.bench.churn $(ARGS)
 
 picture: $(VENV)/.test ## the README's picture, taken of a running visit
 	$(BIN)/python -m vardrum.tests.support.picture docs/visit.png

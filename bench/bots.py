@@ -13,6 +13,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,6 +99,16 @@ async def _call(http: aiohttp.ClientSession, method: str, url: str, body: Any = 
         return said
 
 
+@dataclass(frozen=True)
+class Sends:
+    """What a bot sends instead of what the server asks for: pictures alone, of so many bits a second, in packets of at
+    most `packet` bytes before SRTP."""
+
+    bitrate: float
+    rate: float
+    packet: int
+
+
 class Crowd:
     """Native processes and the bots in them: hands each event to its bot.
 
@@ -131,11 +142,14 @@ class Bot:
         pictures: SSRCs whose first whole picture has come, and when.
     """
 
-    def __init__(self, crowd: Crowd, base: str, secret: Mapping[str, str], *, layers: int = 1) -> None:
+    def __init__(
+        self, crowd: Crowd, base: str, secret: Mapping[str, str], *, layers: int = 1, sends: Sends | None = None
+    ) -> None:
         """
         Args:
             secret: the body of `POST /v1/sessions`.
             layers: of the camera: 1 without a rid, or as many as `welcome.send` says.
+            sends: what is sent, whatever `welcome.send` says.
         """
         self.number = next(_numbers)
         self.state = ""
@@ -152,6 +166,7 @@ class Bot:
         self._base = base
         self._secret = dict(secret)
         self._layers = layers
+        self._sends = sends
         self._offers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[str]] = {}
         self._credentials = Credentials()
@@ -331,6 +346,9 @@ class Bot:
             }
             for place, layer in enumerate(layers[:3])
         ]
+        sound = {"ssrc": self._ssrcs[0], "pt": description.OPUS, "mid": answer.lines[0].mid}
+        if self._sends is not None:
+            video = [{**video[-1], **asdict(self._sends)}]
         return {
             "bot": self.number,
             "from": self.address,
@@ -339,7 +357,7 @@ class Bot:
             "remote": answer.credentials,
             "fingerprint": answer.fingerprint,
             "extensions": answer.extensions,
-            "sound": {"ssrc": self._ssrcs[0], "pt": description.OPUS, "mid": answer.lines[0].mid},
+            "sound": sound if self._sends is None else None,
             "video": video,
             "hears": hears(answer),
         }
@@ -398,7 +416,14 @@ class Visit:
 
     @classmethod
     async def begin(
-        cls, crowd: Crowd, portal: Portal, *, people: int = 3, layers: int = 1, minutes: float = 120
+        cls,
+        crowd: Crowd,
+        portal: Portal,
+        *,
+        people: int = 3,
+        layers: int = 1,
+        minutes: float = 120,
+        sends: Sends | None = None,
     ) -> Visit:
         """Books a room, brings everybody in, and returns when everyone has a picture of everyone else.
 
@@ -406,8 +431,8 @@ class Visit:
             TimeoutError, ConnectionError, Refused: somebody did not get so far; all of them have gone.
         """
         _, invited = await portal.book(people, minutes=minutes)
-        host = Bot(crowd, portal.base, await portal.vouch(invited[0]), layers=layers)
-        visit = cls([host, *(Bot(crowd, portal.base, invitation(one), layers=layers) for one in invited[1:])])
+        secrets = [await portal.vouch(invited[0]), *(invitation(one) for one in invited[1:])]
+        visit = cls([Bot(crowd, portal.base, secret, layers=layers, sends=sends) for secret in secrets])
         try:
             await visit._meet()
         except BaseException:

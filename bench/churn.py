@@ -164,7 +164,7 @@ async def sample(serving: Serving, began: float, into: Samples, seen: Callable[[
     usage = serving.usage()
     metrics = await serving.metrics()
     engine = sum(value for name, value in metrics.items() if "peer_memory_bytes" in name)
-    peers = next((value for name, value in metrics.items() if name == "vardrum_media_peers"), 0.0)
+    peers = next((value for name, value in metrics.items() if name == "vardrum_engine_peers"), 0.0)
     into.rows.append((time.monotonic() - began, usage.rss, engine, usage.fds, len(usage.threads), peers))
     if len(into.rows) % 20 == 1:
         at, rss, own, fds, threads, there = into.rows[-1]
@@ -208,7 +208,7 @@ async def _left(serving: Serving, fds: int, threads: int) -> list[str]:
         usage, metrics = serving.usage(), await serving.metrics()
         found = [
             f"{metrics[name]:.0f} {what}"
-            for name, what in (("vardrum_media_peers", "peers"), ("vardrum_media_rooms", "rooms"))
+            for name, what in (("vardrum_engine_peers", "peers"), ("vardrum_engine_rooms", "rooms"))
             if metrics.get(name)
         ]
         if usage.fds > fds + LEFT["fds"]:

@@ -68,8 +68,8 @@ class Credentials:
         return {"ufrag": self.ufrag, "pwd": self.pwd}
 
 
-def write(lines: Sequence[Line], credentials: Credentials, fingerprint: str, *, kind: str = "offer") -> str:
-    """An SDP with these m-lines, mids from 0 on."""
+def write(lines: Sequence[Line], credentials: Credentials, fingerprint: str, *, setup: str = "actpass") -> str:
+    """An offer with these m-lines, mids from 0 on."""
     out = [
         "v=0",
         f"o=- {secrets.randbits(62)} 2 IN IP4 127.0.0.1",
@@ -79,7 +79,6 @@ def write(lines: Sequence[Line], credentials: Credentials, fingerprint: str, *, 
         "a=extmap-allow-mixed",
         "a=msid-semantic: WMS",
     ]
-    setup = "actpass" if kind == "offer" else "active"
     for mid, line in enumerate(lines):
         out += _section(mid, line, credentials, fingerprint, setup)
     return "\r\n".join(out) + "\r\n"
