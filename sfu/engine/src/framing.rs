@@ -46,6 +46,11 @@ impl Backlog {
         }
     }
 
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Puts `packet` behind its length; `false`, and nothing is put there, where there is no room.
     pub fn push(&mut self, packet: &[u8]) -> bool {
         let len = match u16::try_from(packet.len()) {

@@ -37,6 +37,7 @@ impl Peer {
             + self.streams.capacity() * size_of::<(u32, Stream)>()
             + self.ways.memory()
             + self.history.memory()
+            + self.pacer.memory()
             + self.arrivals.memory()
     }
 }

@@ -6,6 +6,7 @@
 //! whole pictures, up to the next key frame: a decoder never gets a part of one, nor one whose references it lacks.
 
 use std::collections::VecDeque;
+use std::mem::size_of;
 
 use crate::clock::Micros;
 use crate::packet::{Feed, Packet};
@@ -89,6 +90,13 @@ impl Pacer {
     /// bit/s; 0 for none.
     pub fn target(&self) -> u64 {
         self.target
+    }
+
+    /// Bytes allocated.
+    pub fn memory(&self) -> usize {
+        self.held.capacity() * size_of::<Held>()
+            + self.repairs.capacity() * size_of::<(usize, u16)>()
+            + self.lines.capacity() * size_of::<Line>()
     }
 
     /// How many packets wait.

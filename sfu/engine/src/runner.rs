@@ -272,7 +272,8 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
             shared.cpu.store(thread_cpu(), Ordering::Relaxed);
             if now >= weighed_at {
                 weighed_at = now + MEMORY;
-                shared.memory.store(shard.memory(), Ordering::Relaxed);
+                let connections = tcp.as_ref().map_or(0, Tcp::memory);
+                shared.memory.store(shard.memory() + connections, Ordering::Relaxed);
             }
         }
     }

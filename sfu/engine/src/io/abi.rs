@@ -6,6 +6,8 @@ use std::os::raw::{c_int, c_uint, c_void};
 pub const SOL_SOCKET: c_int = 1;
 pub const SO_SNDBUF: c_int = 7;
 pub const SO_RCVBUF: c_int = 8;
+pub const SO_SNDBUFFORCE: c_int = 32;
+pub const SO_RCVBUFFORCE: c_int = 33;
 pub const SO_MEMINFO: c_int = 55;
 pub const MSG_DONTWAIT: c_int = 0x40;
 pub const SOL_UDP: c_int = 17;

@@ -6,7 +6,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::raw::c_int;
 use std::os::unix::io::{AsRawFd, RawFd};
 
-use super::abi::{getsockopt, setsockopt, SOL_SOCKET, SO_MEMINFO, SO_RCVBUF, SO_SNDBUF};
+use super::abi::{
+    getsockopt, setsockopt, SOL_SOCKET, SO_MEMINFO, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF, SO_SNDBUFFORCE,
+};
 use super::inbox::Inbox;
 use super::outlet::{Outlet, Sent};
 use crate::outbox::Outbox;
@@ -28,7 +30,8 @@ impl Socket {
     pub fn bind(address: SocketAddr) -> io::Result<Socket> {
         let socket = UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
-        for option in [SO_RCVBUF, SO_SNDBUF] {
+        // The second pair is refused without CAP_NET_ADMIN, and goes beyond net.core.rmem_max with it.
+        for option in [SO_RCVBUF, SO_SNDBUF, SO_RCVBUFFORCE, SO_SNDBUFFORCE] {
             let value: *const c_int = &SOCKET_BUFFER;
             // SAFETY: the pointer is to a c_int that lives through the call. A refusal leaves the default size.
             unsafe {

@@ -162,6 +162,13 @@ impl Tcp {
         }
     }
 
+    /// Bytes allocated for connections.
+    pub fn memory(&self) -> usize {
+        let of = |connection: &Connection| connection.held.capacity() + connection.backlog.memory();
+        self.connections.iter().flatten().map(of).sum::<usize>()
+            + self.connections.capacity() * mem::size_of::<Option<Connection>>()
+    }
+
     /// Closes, each second, connections that have said nothing for too long.
     pub fn sweep(&mut self, now: Micros, shard: &mut Shard) {
         if now < self.sweep_at {
