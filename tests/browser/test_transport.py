@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vardrum.tests.conftest import Browsers
@@ -22,9 +23,11 @@ CALM_MS = 3000
 
 
 @asynccontextmanager
-async def clinic(network: Network, folder: Path, host: str = CLINIC) -> AsyncIterator[tuple[Server, Portal]]:
-    """A server in the clinic and a portal that reaches it."""
-    async with Server(folder / "server", host=host, prefix=network.clinic.prefix) as server:
+async def clinic(
+    network: Network, folder: Path, host: str = CLINIC, **more: Any
+) -> AsyncIterator[tuple[Server, Portal]]:
+    """A server in the clinic and a portal that reaches it; `more` as `Server` takes it."""
+    async with Server(folder / "server", host=host, prefix=network.clinic.prefix, **more) as server:
         relay = await network.clinic.relay(host, server.http_port)
         async with Portal(server.http, await create_key(server), relay=relay) as portal:
             yield server, portal
@@ -118,6 +121,20 @@ async def test_who_has_only_tcp_sees_and_hears_over_tcp(
             figure(f"TCP only: longest gap in sound {gap:.2f} s on the page of {page.name}")
             assert gap < 2
 
+        # A connection's 5-tuple can't move, so here the page has to restart ICE, over a new websocket too.
+        heard = await voice(host, patient), await voice(phone, doctor)
+        began = [await moment(page) for page in (host, phone)]
+        nat.forget_connections()
+        await asyncio.gather(*(silent(page, for_ms=500, deadline=20) for page in (host, phone)))
+        quiet = [await moment(page) for page in (host, phone)]
+        await asyncio.gather(
+            *(sound_back(page, at, voices=1, deadline=40) for page, at in zip((host, phone), quiet, strict=True))
+        )
+        gaps = [await longest_gap(*one) for one in zip((host, phone), heard, began, strict=True)]
+        figure(f"TCP only, a NAT forgets all connections: {max(gaps):.1f} s without sound")
+        assert {one["protocol"] for one in await pairs(phone)} == {"tcp"}
+        assert max(gaps) < 20
+
 
 @pytest.mark.timeout(180)
 async def test_a_visit_over_ipv6_alone(tmp_path: Path, browsers: Browsers, network: Network) -> None:
@@ -161,3 +178,17 @@ async def test_a_replaced_interface_is_followed_by_an_ice_restart(
         assert connections == 1, "a restart is enough"
         # The aim is for a quiet machine; without a restart it takes 25 s.
         assert max(gaps) < 10
+
+
+@pytest.mark.timeout(180)
+async def test_one_socket_for_both_families_serves_who_has_only_ipv4(
+    tmp_path: Path, browsers: Browsers, network: Network
+) -> None:
+    announced = {"VARDRUM_MEDIA__PUBLIC_IP": f"{CLINIC_SIX},{CLINIC}"}
+    async with clinic(network, tmp_path, media_ip="::", env=announced) as (server, portal):
+        trusted = (server.http,)
+        host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
+        phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        await gather_visit(portal, host, phone)
+        for page in (host, phone):
+            assert [one["address"] for one in await pairs(page)] == [CLINIC]

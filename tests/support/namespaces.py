@@ -94,8 +94,12 @@ class Nat:
         self._process = process
 
     def rebind(self) -> None:
-        """It forgets where answers belong: what the phone sends next comes from other ports."""
+        """It forgets where answers over UDP belong: what the phone sends next comes from other ports."""
         os.kill(self._process.pid, signal.SIGUSR1)
+
+    def forget_connections(self) -> None:
+        """Connections lead nowhere from here on, and neither end is told."""
+        os.kill(self._process.pid, signal.SIGUSR2)
 
     def mapped(self, protocol: str) -> int:
         """How many mappings of `udp` or `tcp` it has made so far."""

@@ -5,7 +5,8 @@ mapping), fast enough for one person. Run by `Network.nat` in the router:
 
 python -m vardrum.tests.support.nat DEVICE INNER OUTER [no-udp]
 
-SIGUSR1 makes it forget all UDP mappings and lead old ones nowhere, as when a carrier's NAT restarts. With `no-udp` it
+SIGUSR1 makes it forget all UDP mappings and lead old ones nowhere, as when a carrier's NAT restarts, SIGUSR2 those of
+TCP: connections then lead nowhere without being closed. With `no-udp` it
 passes TCP only, as a clinic's guest network may.
 """
 
@@ -21,6 +22,7 @@ from ipaddress import IPv4Address
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 TCP, UDP = 6, 17
+SYN = 2
 # Where the checksum stands in each protocol's header.
 CHECKSUM = {TCP: 16, UDP: 6}
 
@@ -56,10 +58,10 @@ class Nat:
         self._out: dict[tuple[int, int], int] = {}
         self._in: dict[tuple[int, int], int] = {}
 
-    def forget(self) -> None:
-        """Lose all UDP mappings; ports given before are not given again."""
+    def forget(self, protocol: int) -> None:
+        """Lose all mappings of `protocol`; ports given before are not given again."""
         for table in (self._out, self._in):
-            for key in [key for key in table if key[0] == UDP]:
+            for key in [key for key in table if key[0] == protocol]:
                 del table[key]
 
     def translate(self, packet: bytearray) -> bool:
@@ -76,6 +78,8 @@ class Nat:
         if packet[12:16] == self.inner:
             port = self._out.get((protocol, source))
             if port is None:
+                if protocol == TCP and not packet[header + 13] & SYN:
+                    return False  # of a connection that it doesn't know (any more)
                 port, self._next = self._next, self._next + 1
                 self._out[protocol, source] = port
                 self._in[protocol, port] = source
@@ -94,7 +98,8 @@ def main(device: str, inner: str, outer: str, *options: str) -> None:
     nat = Nat(inner, outer, udp="no-udp" not in options)
     tun = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN | IFF_NO_PI))
-    signal.signal(signal.SIGUSR1, lambda *_: nat.forget())
+    signal.signal(signal.SIGUSR1, lambda *_: nat.forget(UDP))
+    signal.signal(signal.SIGUSR2, lambda *_: nat.forget(TCP))
     print("ready", flush=True)
     while True:
         packet = bytearray(os.read(tun, 65536))
