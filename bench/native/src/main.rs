@@ -8,6 +8,7 @@
 
 mod bot;
 mod ear;
+mod feedback;
 mod figures;
 mod ice;
 mod io;
