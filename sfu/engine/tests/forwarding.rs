@@ -191,6 +191,8 @@ fn what_a_viewer_missed_comes_again_as_rtx_once_a_round_trip() {
     }
     let got = house.bo.got(PICTURE_SLOT);
     let ssrc = house.bo.slot_ssrc(PICTURE_SLOT);
+    // It knows the slot by now, but not its RTX stream.
+    house.bo.report(&mut house.shard, house.now, ssrc);
     for _ in 0..3 {
         house.bo.nack(&mut house.shard, house.now, ssrc, &[got[2].sequence]);
         house.deliver();
@@ -198,6 +200,7 @@ fn what_a_viewer_missed_comes_again_as_rtx_once_a_round_trip() {
     let repairs = house.bo.got(PICTURE_SLOT + 10);
     assert_eq!(repairs.len(), 1);
     assert_eq!(repairs[0].payload_type, RTX);
+    assert!(repairs[0].named, "Firefox takes no RTX without a mid");
     assert_eq!(repairs[0].payload[..2], got[2].sequence.to_be_bytes());
     assert_eq!(repairs[0].payload[2..], got[2].payload[..], "with the same picture id");
     assert_eq!(repairs[0].timestamp, got[2].timestamp);

@@ -34,6 +34,8 @@ pub struct Got {
     pub payload_type: u8,
     pub marker: bool,
     pub payload: Vec<u8>,
+    /// It says to which m-line it belongs.
+    pub named: bool,
     pub sealed: Vec<u8>,
 }
 
@@ -318,6 +320,17 @@ impl Client {
         shard.datagram(now, self.address, &mut packet);
     }
 
+    /// Says that packets of a slot have come.
+    pub fn report(&mut self, shard: &mut Shard, now: Micros, ssrc: u32) {
+        let mut compound = Vec::new();
+        let block = rtcp::ReportBlock {
+            ssrc,
+            ..rtcp::ReportBlock::default()
+        };
+        rtcp::receiver_report(&mut compound, 1, &[block]);
+        self.send_control(shard, now, &compound);
+    }
+
     /// Asks for packets of a slot again.
     pub fn nack(&mut self, shard: &mut Shard, now: Micros, ssrc: u32, lost: &[u16]) {
         let mut compound = Vec::new();
@@ -350,6 +363,7 @@ impl Client {
                     payload_type: header.payload_type,
                     marker: header.marker,
                     payload: bytes[rtp::payload(&bytes[..len], &header).unwrap()].to_vec(),
+                    named: rtp::extension(&bytes[..len], &header, MID).is_some(),
                     sealed: datagram.to_vec(),
                 });
             }
