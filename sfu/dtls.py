@@ -31,6 +31,8 @@ from OpenSSL import SSL
 from .dtls_records import Record, packed, records
 
 DTLS_1_2 = 0xFEFD
+# openssl/ssl.h; pyOpenSSL has no name for it. Idle for minutes, a connection needs no buffers.
+SSL_MODE_RELEASE_BUFFERS = 0x10
 MTU = 1200  # passes every path that media passes
 DEADLINE = 30.0  # s from the first ClientHello; browsers give up ICE after 23 to 35
 MAX_FAILURES = 10
@@ -72,11 +74,20 @@ class Certificate(RTCCertificate):
         """Hash name and value for `a=fingerprint`."""
         return next((one.algorithm, one.value) for one in self.getFingerprints() if one.algorithm == "sha-256")
 
+    _context: SSL.Context | None = None
+
     def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        # One for all handshakes, which offer the same profiles: each of its own costs a participant 30 kB.
+        if self._context is not None:
+            return self._context
         context = super()._create_ssl_context(srtp_profiles)
+        # Nobody resumes a session; a shared context would keep thousands of them.
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_mode(SSL_MODE_RELEASE_BUFFERS)
         # RFC 8827, section 6.5, asks for 1.2; and the record filter knows no 1.3, whose headers look different.
         context.set_min_proto_version(DTLS_1_2)
         context.set_max_proto_version(DTLS_1_2)
+        self._context = context
         return context
 
 
