@@ -1,12 +1,11 @@
 """Bots in real visits: the contract's HTTP and websocket here, ICE, DTLS, SRTP and media in the native crowd.
 
-A `Bot` is one participant; `Portal` books rooms; `Visit` is people who meet. Load tests and benchmarks build on these.
+A `Bot` is one participant; a `Visit` is people who meet. Load tests and benchmarks build on these.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -14,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -22,81 +20,15 @@ import aiohttp
 from . import description
 from .description import Credentials, Line, Remote
 from .native_bots import NativeBots
+from .portal import Portal, call, invitation
 
-ACTOR = {"id": "bench", "name": "Bench", "care_unit": "Bench"}
+# An offer that is refused for load is made again, as pages do: so often, after so many seconds.
+PATIENCE, TRY_AGAIN = 15, 2.0
 _numbers = itertools.count(1)
 
 
-class Refused(Exception):
-    """The server answered with a problem document; its status is in `status`."""
-
-    def __init__(self, call: str, status: int, problem: Any) -> None:
-        super().__init__(f"{call}: {status} {problem}")
-        self.status = status
-
-
-class Portal:
-    """A booking portal with one API key."""
-
-    def __init__(self, base: str, key: str) -> None:
-        self.base = base
-        actor = base64.urlsafe_b64encode(json.dumps(ACTOR).encode()).decode().rstrip("=")
-        headers = {"Authorization": f"Bearer {key}", "Vardrum-Actor": actor}
-        self._http = aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=32))
-
-    async def __aenter__(self) -> Portal:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
-
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON of an answer.
-
-        Raises:
-            Refused: any status from 400 up.
-        """
-        return await _call(self._http, method, self.base + path, body)
-
-    async def book(self, people: int, *, minutes: float = 120) -> tuple[str, list[dict[str, Any]]]:
-        """A room that is open now, and its people: a host, a patient, relatives. Nobody has to show a document."""
-        now = datetime.now(UTC)
-        roles = ["caregiver", "patient", *["relative"] * people][:people]
-        room = await self.call(
-            "POST",
-            "/v1/rooms",
-            {
-                "title": "Bench",
-                "care_unit": {"name": ACTOR["care_unit"]},
-                "starts_at": now.isoformat(),
-                "ends_at": (now + timedelta(minutes=minutes)).isoformat(),
-                "max_participants": max(2, people),
-                "identity_policy": {"patient": "none"},
-                "participants": [
-                    {"display_name": f"Bot {place}", "role": role, "host": place == 0}
-                    for place, role in enumerate(roles)
-                ],
-            },
-        )
-        return room["id"], sorted(room["participants"], key=lambda one: str(one["display_name"]))
-
-    async def vouch(self, participant: Mapping[str, Any]) -> dict[str, str]:
-        """What a host gets in with at once."""
-        path = f"/v1/rooms/{participant['room']}/participants/{participant['id']}/sessions"
-        return {"embed_token": (await self.call("POST", path, {}))["embed_token"]}
-
-
-def invitation(participant: Mapping[str, Any]) -> dict[str, str]:
-    """What somebody gets in with who has a link."""
-    return {"invite": participant["join_url"].partition("#")[2]}
-
-
-async def _call(http: aiohttp.ClientSession, method: str, url: str, body: Any = None) -> Any:
-    async with http.request(method, url, json=body) as answer:
-        said = await answer.json(content_type=None)
-        if answer.status >= 400:
-            raise Refused(f"{method} {url}", answer.status, said)
-        return said
+class Overloaded(ConnectionError):
+    """The server keeps what it has for the visits that run."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +72,7 @@ class Bot:
         slots: participant to source to mid, as the server last said.
         times: seconds since 1970 of what has happened: `hello offer answer connected picture admitted`.
         pictures: SSRCs whose first whole picture has come, and when.
+        refused: offers that there was no room for.
     """
 
     def __init__(
@@ -160,7 +93,7 @@ class Bot:
         self.session: dict[str, Any] = {}
         self.welcome: dict[str, Any] = {}
         self.errors: list[dict[str, Any]] = []
-        self.restarts = 0
+        self.refused = 0
         self._crowd = crowd
         self._native = crowd.native(self.number)
         self._base = base
@@ -187,7 +120,7 @@ class Bot:
 
     async def arrive(self) -> None:
         """Opens the session and says hello; returns once the server has said where one is."""
-        self.session = await _call(self._http, "POST", f"{self._base}/v1/sessions", self._secret)
+        self.session = await call(self._http, "POST", f"{self._base}/v1/sessions", self._secret)
         self._secret = {"resume": self.session["resume"]}
         await self.hello()
 
@@ -228,14 +161,22 @@ class Bot:
         self._ssrcs = [secrets.randbits(31) + 1 for _ in range(9)]
         self.pictures.clear()
         self.times["offer"] = time.time()
-        answer = description.read(await self.offer(self._offer(), restart=False))
+        sdp = self._offer()
+        for _ in range(PATIENCE):
+            try:
+                answer = description.read(await self.offer(sdp, restart=False))
+                break
+            except Overloaded:
+                self.refused += 1
+                await asyncio.sleep(TRY_AGAIN)
+        else:
+            raise Overloaded(f"bot {self.number}: no room for it in {PATIENCE * TRY_AGAIN:.0f} s")
         self.times["answer"] = time.time()
         self._native.say("add", **self._plan(answer))
 
     async def restart_ice(self) -> None:
         """An ICE restart of the peer one has."""
         self._credentials = Credentials()
-        self.restarts += 1
         answer = description.read(await self.offer(self._offer(), restart=True))
         local = self._credentials.as_dict()
         self._native.say("restart", bot=self.number, local=local, remote=answer.credentials)
@@ -244,6 +185,7 @@ class Bot:
         """Sends an offer; returns the answer.
 
         Raises:
+            Overloaded: the server has no room just now.
             ConnectionError: it was refused.
             TimeoutError: no answer came.
         """
@@ -381,7 +323,8 @@ class Bot:
                 self.errors.append(said)
                 answer = self._answers.get(said.get("re", 0))
                 if answer is not None and not answer.done():
-                    answer.set_exception(ConnectionError(f"offer refused: {said['code']} {said['detail']}"))
+                    kind = Overloaded if said["code"] == "overloaded" else ConnectionError
+                    answer.set_exception(kind(f"offer refused: {said['code']} {said['detail']}"))
             case "queue":
                 self.queue = said["queue"]
             case "slots":

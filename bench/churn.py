@@ -24,8 +24,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .bots import Bot, Crowd, Portal, Refused, Visit
+from .bots import Bot, Crowd, Overloaded, Visit
 from .native_bots import build
+from .portal import Portal, Refused
 from .report import REPORTS, Report
 from .serving import Serving
 
@@ -128,11 +129,11 @@ class Churn:
     async def _try(self, name: str, act: Callable[[], Awaitable[T]]) -> T | None:
         try:
             result = await act()
+        except Overloaded:
+            self.refused += 1
+            return None
         except (TimeoutError, OSError, Refused) as problem:
-            if "overloaded" in str(problem):
-                self.refused += 1
-            else:
-                self.failed[f"{name}: {problem}"[:200]] += 1
+            self.failed[f"{name}: {problem}"[:200]] += 1
             return None
         self.done[name] += 1
         return result

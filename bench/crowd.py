@@ -22,8 +22,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .bots import Bot, Crowd, Portal, Refused, Visit
+from .bots import Bot, Crowd, Visit
 from .native_bots import Histogram, build
+from .portal import Portal, Refused
 from .report import REPORTS, Report
 from .serving import Serving, Usage, socket_drops, usage
 

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..bots import Crowd, Portal, Sends, Visit
+from ..bots import Crowd, Sends, Visit
 from ..native_bots import NativeBots, build
+from ..portal import Portal
 from ..report import REPORTS, ROOT, Report
 from ..serving import Serving, Usage
 from .island import Island, NoIsland

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from vardrum.bench.bots import Crowd, Portal, Visit
+from vardrum.bench.bots import Crowd, Visit
 from vardrum.bench.native_bots import Figures, Histogram, build
+from vardrum.bench.portal import Portal
 from vardrum.bench.serving import Serving, socket_drops
 
 
