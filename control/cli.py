@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -167,6 +168,10 @@ def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
             await started(app)
             await stop.wait()
 
+    # Each websocket and each media connection is a descriptor; shells allow 1024 where the system allows many more.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         uvloop.run(run())
     except CannotStart as error:

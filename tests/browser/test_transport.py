@@ -43,6 +43,13 @@ async def passed(page: Page, since: float, ms: float) -> None:
     )
 
 
+async def open_phone(browsers: Browsers, browser: str, network: Network, server: Server) -> Page:
+    """A patient's page behind the router."""
+    if browser == "firefox":
+        return await browsers.firefox("Pia Patient", namespace=network.phone)
+    return await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=(server.http,), voice="sv")
+
+
 async def voice(page: Page, of: Invited) -> str:
     """The mid in which the page hears somebody."""
     return str((await shown(page))[of.id]["microphone"]["mid"])
@@ -71,10 +78,7 @@ async def test_a_nat_that_rebinds_is_followed_without_signalling(
     async with clinic(network, tmp_path) as (server, portal):
         trusted = (server.http,)
         host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
-        if browser == "firefox":
-            phone = await browsers.firefox("Pia Patient", namespace=network.phone)
-        else:
-            phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        phone = await open_phone(browsers, browser, network, server)
         doctor, patient = await gather_visit(portal, host, phone)
         mids = await voice(host, patient), await voice(phone, doctor)
         for page in (host, phone):
@@ -100,25 +104,26 @@ async def test_a_nat_that_rebinds_is_followed_without_signalling(
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
 async def test_who_has_only_tcp_sees_and_hears_over_tcp(
-    tmp_path: Path, browsers: Browsers, network: Network, figure: Callable[[str], None]
+    browser: str, tmp_path: Path, browsers: Browsers, network: Network, figure: Callable[[str], None]
 ) -> None:
     nat = await network.nat(udp=False)
     async with clinic(network, tmp_path) as (server, portal):
         trusted = (server.http,)
         host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
-        phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        phone = await open_phone(browsers, browser, network, server)
         doctor, patient = await gather_visit(portal, host, phone)
         took = (await phone.evaluate("recorder.firstFrameAt - recorder.offeredAt")) / 1000
         assert {one["protocol"] for one in await pairs(phone)} == {"tcp"}
         assert {one["protocol"] for one in await pairs(host)} == {"udp"}
         assert nat.mapped("udp") == 0
-        figure(f"TCP only, chromium: first picture {took:.2f} s after the offer")
+        figure(f"TCP only, {browser}: first picture {took:.2f} s after the offer")
         for page, other in ((host, patient), (phone, doctor)):
             since = await moment(page)
             await passed(page, since, CALM_MS)
             gap = await longest_gap(page, await voice(page, other), since)
-            figure(f"TCP only: longest gap in sound {gap:.2f} s on the page of {page.name}")
+            figure(f"TCP only, {browser}: longest gap in sound {gap:.2f} s on the page of {page.name}")
             assert gap < 2
 
         # A connection's 5-tuple can't move, so here the page has to restart ICE, over a new websocket too.
@@ -131,7 +136,7 @@ async def test_who_has_only_tcp_sees_and_hears_over_tcp(
             *(sound_back(page, at, voices=1, deadline=40) for page, at in zip((host, phone), quiet, strict=True))
         )
         gaps = [await longest_gap(*one) for one in zip((host, phone), heard, began, strict=True)]
-        figure(f"TCP only, a NAT forgets all connections: {max(gaps):.1f} s without sound")
+        figure(f"TCP only, {browser}, a NAT forgets all connections: {max(gaps):.1f} s without sound")
         assert {one["protocol"] for one in await pairs(phone)} == {"tcp"}
         assert max(gaps) < 20
 
@@ -156,10 +161,7 @@ async def test_a_replaced_interface_is_followed_by_an_ice_restart(
     async with clinic(network, tmp_path) as (server, portal):
         trusted = (server.http,)
         host = await browsers.chromium("Dr Asp", prefix=network.clinic.prefix, trusted=trusted)
-        if browser == "firefox":
-            phone = await browsers.firefox("Pia Patient", namespace=network.phone)
-        else:
-            phone = await browsers.chromium("Pia Patient", prefix=network.phone.prefix, trusted=trusted, voice="sv")
+        phone = await open_phone(browsers, browser, network, server)
         doctor, patient = await gather_visit(portal, host, phone)
         mids = await voice(host, patient), await voice(phone, doctor)
         since = [await moment(page) for page in (host, phone)]
