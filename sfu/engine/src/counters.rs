@@ -75,7 +75,7 @@ counts! {
     DropCodecNotOffered = "drop_codec_not_offered",
     DropNotConnected = "drop_not_connected",
     DropHeldTooLong = "drop_held_too_long",
-    DropPacerFull = "drop_pacer_full",
+    DropHeld = "drop_held",
     DropTooLarge = "drop_too_large",
     DropResendUnavailable = "drop_resend_unavailable",
     DropResendSuppressed = "drop_resend_suppressed",

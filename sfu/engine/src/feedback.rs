@@ -93,7 +93,7 @@ impl Shard {
         let probe = peer.probe.bits_per_second();
         if !peer.is_audio(slot) && peer.pacer.holds(now, probe) {
             let held = peer.pacer.hold_repair(slot, sequence);
-            return self.counters.one(if held { Count::Held } else { Count::DropPacerFull });
+            return self.counters.one(if held { Count::Held } else { Count::DropHeld });
         }
         let (sent, count) = if peer.is_audio(slot) {
             (self.resend_sound(now, peer, slot, sequence), Count::AudioResent)

@@ -66,8 +66,8 @@ pub struct Pacer {
     lines: Vec<Line>,
     /// Some line is to begin anew.
     anew: bool,
-    /// Dropped because too many waited, and not counted yet.
-    crowded_out: usize,
+    /// Dropped for another reason than age, and not counted yet.
+    dropped: usize,
 }
 
 impl Pacer {
@@ -163,13 +163,13 @@ impl Pacer {
     pub fn hold(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) {
         if self.held.len() >= MOST_HELD {
             let fullest = (0..self.lines.len()).max_by_key(|&slot| self.lines[slot].held);
-            self.crowded_out += fullest.map_or(0, |slot| self.shed(now, slot));
+            self.dropped += fullest.map_or(0, |slot| self.shed(now, slot));
             let line = &mut self.lines[slot];
             if self.held.len() >= MOST_HELD || line.anew && !packet.picture.key {
                 line.anew = true;
                 line.end = None;
                 self.anew = true;
-                self.crowded_out += 1;
+                self.dropped += 1;
                 return;
             }
         }
@@ -220,9 +220,10 @@ impl Pacer {
         }
     }
 
-    /// How many packets were dropped since the last call because too many waited.
-    pub fn crowded_out(&mut self) -> usize {
-        std::mem::take(&mut self.crowded_out)
+    /// How many packets were dropped since the last call for another reason than age: too many waited, or they were not
+    /// wanted any more.
+    pub fn dropped(&mut self) -> usize {
+        std::mem::take(&mut self.dropped)
     }
 
     /// A slot that begins anew now, because nothing waits in it any more.
@@ -290,14 +291,41 @@ impl Pacer {
         dropped
     }
 
-    /// Forgets all that waits; returns how many packets.
-    pub fn clear(&mut self) -> usize {
-        let waited = self.held();
+    /// Forgets what waits in a slot, which begins anew, or shows somebody else: it is not to be seen.
+    pub fn forget(&mut self, slot: usize) {
+        let before = self.held();
+        self.held.retain(|held| held.slot != slot);
+        self.repairs.retain(|repair| repair.0 != slot);
+        self.dropped += before - self.held();
+        self.lines[slot] = Line::default();
+        self.anew = self.lines.iter().any(|line| line.anew);
+    }
+
+    /// Another layer is wanted in a slot that shows `showing`. Where one waits to take its place, that may not be wanted
+    /// any more, and of what is shown packets are missing since: it goes on with a key frame, whichever comes first.
+    pub fn reconsider(&mut self, slot: usize, showing: Option<(Feed, u32)>) {
+        let line = &mut self.lines[slot];
+        if line.held == 0 || line.end == showing {
+            return;
+        }
+        line.end = None;
+        line.anew = true;
+        self.anew = true;
+        let before = self.held.len();
+        self.held
+            .retain(|held| held.slot != slot || Some(held.source) == showing);
+        let dropped = before - self.held.len();
+        self.lines[slot].held -= dropped;
+        self.dropped += dropped;
+    }
+
+    /// Forgets all that waits.
+    pub fn clear(&mut self) {
+        self.dropped += self.held();
         self.held.clear();
         self.repairs.clear();
         self.anew = false;
         self.lines.iter_mut().for_each(|line| *line = Line::default());
-        waited
     }
 }
 

@@ -235,6 +235,7 @@ impl Peer {
     /// All slots begin anew with what comes next, without a gap.
     pub fn rest(&mut self) {
         self.slots.iter_mut().for_each(Slot::rest);
+        self.pacer.clear();
     }
 
     /// Stops media to where nothing comes from any more; afterwards all slots begin anew. Says when it has changed.

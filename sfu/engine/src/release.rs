@@ -9,19 +9,13 @@ use crate::shard::Shard;
 impl Shard {
     /// Sends what waits for its turn in a viewer's pacer, as far as there is room for it.
     pub(crate) fn release(&mut self, now: Micros, viewer: &mut Peer) {
-        if !viewer.pacer.is_waiting() {
-            return;
-        }
-        if !viewer.ready() || viewer.is_backlogged() {
-            let waited = viewer.pacer.clear() as u64;
-            self.counters.add(Count::DropHeldTooLong, waited);
-            viewer.rest();
+        let dropped = viewer.pacer.dropped() as u64;
+        self.counters.add(Count::DropHeld, dropped);
+        if !viewer.pacer.is_waiting() || !viewer.ready() {
             return;
         }
         let shed = viewer.pacer.shed_old(now) as u64;
         self.counters.add(Count::DropHeldTooLong, shed);
-        let crowded_out = viewer.pacer.crowded_out() as u64;
-        self.counters.add(Count::DropPacerFull, crowded_out);
         let probe = viewer.probe.bits_per_second();
         while viewer.pacer.may_send(now, probe) && self.outbox.room().is_some() {
             if let Some((slot, sequence)) = viewer.pacer.next_repair() {

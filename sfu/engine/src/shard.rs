@@ -217,7 +217,10 @@ impl Shard {
             for track in &mut peer.tracks {
                 track.listeners.retain(|(viewer, _)| *viewer != place);
             }
-            for slot in &mut peer.slots {
+            for (number, slot) in peer.slots.iter_mut().enumerate() {
+                if slot.wanted().map_or(false, |feed| feed.peer == place) {
+                    peer.pacer.forget(number);
+                }
                 slot.forget(place);
             }
         }
@@ -244,7 +247,14 @@ impl Shard {
             peer.0.tracks[usize::from(peer.1.track)].hush(place, number);
         }
         if let Some(viewer) = &mut self.peers[place] {
+            let former = viewer.slots[number].wanted();
             viewer.slots[number].show(feed, temporal);
+            let track_of = |feed: Feed| (feed.peer, feed.track);
+            if former.map(track_of) != feed.map(track_of) {
+                viewer.pacer.forget(number);
+            } else if former != feed {
+                viewer.pacer.reconsider(number, viewer.slots[number].showing());
+            }
         }
         if let Some(feed) = feed {
             if let Some(publisher) = &mut self.peers[feed.peer] {
@@ -274,6 +284,7 @@ impl Shard {
             if let Some(viewer) = &mut self.peers[place] {
                 // What is dropped meanwhile must not look like a loss: it begins anew when it is heard again.
                 viewer.slots[slot].rest();
+                viewer.pacer.forget(slot);
             }
         }
     }

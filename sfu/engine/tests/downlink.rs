@@ -46,9 +46,13 @@ struct Visit {
     seen: std::collections::HashSet<(u32, u16)>,
     frame: u32,
     sound: u32,
-    key_wanted: bool,
+    /// By layer.
+    key_wanted: [bool; 2],
+    layers: u8,
     /// All that came in Bo's picture slot.
     got: Vec<Got>,
+    /// Pictures that ended without their last packet, in front of a key frame.
+    cut_off: usize,
     /// Numbers of Bo's that are lost on the link, and asked for again.
     lose_every: usize,
 }
@@ -74,16 +78,18 @@ impl Visit {
             seen: Default::default(),
             frame: 0,
             sound: 0,
-            key_wanted: true,
+            key_wanted: [true; 2],
+            layers: 1,
             got: Vec::new(),
+            cut_off: 0,
             lose_every: 0,
         };
-        visit.show(SOUND_SLOT, MICROPHONE);
-        visit.show(PICTURE_SLOT, CAMERA);
+        visit.show(SOUND_SLOT, MICROPHONE, 0);
+        visit.show(PICTURE_SLOT, CAMERA, 0);
         visit
     }
 
-    fn show(&mut self, slot: u8, track: u8) {
+    fn show(&mut self, slot: u8, track: u8, layer: u8) {
         self.shard.command(
             self.now,
             Command::Show {
@@ -91,7 +97,7 @@ impl Visit {
                 slot,
                 publisher: 1,
                 track,
-                layer: 0,
+                layer,
                 temporal: 255,
             },
         );
@@ -128,9 +134,15 @@ impl Visit {
 
     /// Anna sends a picture of so many packets of 1000 bytes: each says its frame, place and whether it is the last.
     fn picture(&mut self, packets: u32) {
-        let key = std::mem::take(&mut self.key_wanted);
-        let packets = if key { packets * 4 } else { packets };
         self.frame += 1;
+        for layer in 0..self.layers {
+            self.layer(layer, packets);
+        }
+    }
+
+    fn layer(&mut self, layer: u8, packets: u32) {
+        let key = std::mem::take(&mut self.key_wanted[usize::from(layer)]);
+        let packets = if key { packets * 4 } else { packets };
         let id = (self.frame as u16).to_be_bytes();
         for i in 0..packets {
             let first = if i == 0 { 0x90 } else { 0x80 };
@@ -146,12 +158,13 @@ impl Visit {
                 payload.extend_from_slice(&[0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00]);
             }
             payload.resize(1_000, 7);
-            let tail = [self.frame.to_be_bytes(), i.to_be_bytes(), u32::from(key).to_be_bytes()].concat();
+            let what = u32::from(key) | u32::from(layer) << 1;
+            let tail = [self.frame.to_be_bytes(), i.to_be_bytes(), what.to_be_bytes()].concat();
             payload.extend_from_slice(&tail);
             let timestamp = self.frame.wrapping_mul(4_500);
             let mut packet = self
                 .anna
-                .packet_of(CAMERA, 0, VP8, timestamp, i + 1 == packets, &payload);
+                .packet_of(CAMERA, layer, VP8, timestamp, i + 1 == packets, &payload);
             self.shard.datagram(self.now, self.anna.address, &mut packet);
         }
     }
@@ -203,7 +216,9 @@ impl Visit {
         }
         self.shard.outbox.clear();
         let pli = |packet: &Packet<'_>| matches!(packet, Packet::Pli { .. });
-        self.key_wanted |= self.anna.count(pli) > 0;
+        if self.anna.count(pli) > 0 {
+            self.key_wanted = [true; 2];
+        }
         self.anna.control.clear();
     }
 
@@ -270,32 +285,30 @@ impl Visit {
         let more = self.bo.got(PICTURE_SLOT);
         self.got.extend(more);
         let got = &self.got;
-        let mut frames: Vec<(u32, bool, bool)> = Vec::new(); // number, key, whole
         let (mut place, mut pictures) = (0, 0);
+        let mut before: Option<(u32, u32, bool)> = None; // number, layer, whole
         for pair in got.windows(2) {
             assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "no gap");
         }
         for packet in got {
             let tail = &packet.payload[packet.payload.len() - 12..];
             let word = |at: usize| u32::from_be_bytes([tail[at], tail[at + 1], tail[at + 2], tail[at + 3]]);
-            let (frame, i, key) = (word(0), word(4), word(8) == 1);
-            if i == 0 {
-                if let Some(&(before, _, whole)) = frames.last() {
-                    assert!(whole, "picture {before} is cut off");
+            let (frame, i, key, layer) = (word(0), word(4), word(8) & 1 == 1, word(8) >> 1);
+            match before {
+                Some((number, of, whole)) if i == 0 => {
+                    assert!(whole || key, "picture {number} is cut off, and {frame} refers to it");
                     assert!(
-                        key || frame == before + 1,
-                        "{frame} refers to what came before it, and {before} did"
+                        key || (frame, layer) == (number + 1, of),
+                        "{frame} refers to what never came"
                     );
+                    self.cut_off += usize::from(!whole);
                 }
-                frames.push((frame, key, false));
-            } else {
-                assert_eq!((frame, i), (frames.last().unwrap().0, place + 1));
+                Some((number, of, _)) => assert_eq!((frame, i, layer), (number, place + 1, of)),
+                None => assert!(i == 0 && key),
             }
             place = i;
-            if packet.marker {
-                frames.last_mut().unwrap().2 = true;
-                pictures += 1;
-            }
+            before = Some((frame, layer, packet.marker));
+            pictures += usize::from(packet.marker);
         }
         pictures
     }
@@ -452,6 +465,7 @@ fn what_never_fits_is_dropped_by_whole_pictures_and_goes_on_with_a_key_frame() {
             visit.shard.counters.get(Count::DropHeldTooLong)
         );
         assert!(pictures >= 5, "{pictures} at {target}");
+        assert_eq!(visit.cut_off, 0);
         let held = visit.row("held_packets");
         assert!(held < 80.0, "{held}");
         let rate = visit.rate(visit.now - 5_000 * MS);
@@ -538,4 +552,63 @@ fn loss_is_counted_where_it_happens() {
     assert!(told > 5.0 && (told - lost as f64).abs() <= 2.0, "{told} of {lost}");
     assert_eq!(visit.row("sound_lost"), 0.0);
     assert!(visit.row("sound_acked") > 140.0);
+}
+
+/// What happens at random in `no_decoder_gets_a_part`, and when.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[test]
+fn whatever_is_asked_of_the_pacer_no_decoder_gets_a_part_and_no_index_goes_twice() {
+    for seed in 1..=60 {
+        let mut chance = Chance(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let mut visit = Visit::new(3_000_000);
+        visit.layers = 2;
+        for step in 0..40 {
+            match chance.below(8) {
+                0..=2 => visit.target(chance.below(900_000) as u32),
+                3 => visit.target(0),
+                4 => visit.show(PICTURE_SLOT, CAMERA, chance.below(2) as u8),
+                5 => visit.probe(
+                    step + 1,
+                    100_000 + chance.below(2_000_000) as u32,
+                    chance.below(200) as u16,
+                ),
+                6 => {
+                    let (peer, track) = (1, CAMERA);
+                    let muted = chance.below(2) == 0;
+                    visit.shard.command(visit.now, Command::Mute { peer, track, muted });
+                }
+                _ => {
+                    let newest: Vec<u16> = visit.got.iter().rev().take(9).map(|got| got.sequence).collect();
+                    visit
+                        .bo
+                        .nack(&mut visit.shard, visit.now, visit.bo.slot_ssrc(PICTURE_SLOT), &newest);
+                    visit.flush();
+                }
+            }
+            visit.run(1 + chance.below(3) as u32, 20 + chance.below(300));
+            visit.check_pictures();
+            assert!(visit.row("held_packets") < 512.0 + 128.0, "seed {seed}");
+        }
+        let mute = Command::Mute {
+            peer: 1,
+            track: CAMERA,
+            muted: false,
+        };
+        visit.shard.command(visit.now, mute);
+        visit.target(0);
+        let before = visit.check_pictures();
+        visit.run(2, 2_000);
+        assert!(visit.check_pictures() > before + 25, "seed {seed}: pictures go on");
+        assert_eq!(visit.row("held_packets"), 0.0, "seed {seed}");
+    }
 }

@@ -169,8 +169,8 @@ fn a_full_queue_loses_pictures_of_the_slot_that_fills_it() {
         }
         assert!(pacer.held() <= MOST_HELD);
     }
-    assert_eq!(pacer.crowded_out(), MOST_HELD);
-    assert_eq!(pacer.crowded_out(), 0);
+    assert_eq!(pacer.dropped(), MOST_HELD);
+    assert_eq!(pacer.dropped(), 0);
     assert_eq!(sequences(&mut pacer), [(1, false)]);
     assert_eq!(pacer.next_anew(), Some(0));
 }
@@ -180,6 +180,34 @@ fn repairs_are_bounded_too() {
     let mut pacer = Pacer::new(1);
     assert_eq!((0..500).filter(|&n| pacer.hold_repair(0, n)).count(), MOST_REPAIRS);
     assert_eq!(pacer.next_repair(), Some((0, 0)));
-    assert_eq!(pacer.clear(), MOST_REPAIRS - 1);
+    pacer.clear();
+    assert_eq!(pacer.dropped(), MOST_REPAIRS - 1);
     assert!(!pacer.is_waiting());
+}
+
+#[test]
+fn who_is_not_to_be_seen_any_more_does_not_wait_either() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    pacer.hold(0, 0, SOURCE, &packet(1, 1, false));
+    pacer.hold(0, 1, SOURCE, &packet(1, 1, false));
+    pacer.hold_repair(0, 7);
+    pacer.forget(0);
+    assert_eq!((pacer.held(), pacer.dropped()), (1, 2));
+    assert_eq!(pacer.end_of(0, Some(SOURCE)), Some(SOURCE));
+}
+
+#[test]
+fn a_layer_that_waits_to_be_shown_and_is_not_wanted_any_more_leaves_a_slot_that_begins_anew() {
+    let mut pacer = Pacer::new(1);
+    pacer.set_target(0, 100_000);
+    let other = (Feed { layer: 1, ..SOURCE.0 }, 1);
+    pacer.hold(0, 0, SOURCE, &packet(1, 1, false));
+    pacer.reconsider(0, Some(SOURCE));
+    assert_eq!(pacer.end_of(0, Some(SOURCE)), Some(SOURCE));
+    pacer.hold(0, 0, other, &packet(70, 2, true));
+    pacer.reconsider(0, Some(SOURCE));
+    assert_eq!(pacer.end_of(0, Some(SOURCE)), None);
+    assert_eq!(sequences(&mut pacer), [(1, false)]);
+    assert_eq!(pacer.next_anew(), Some(0));
 }
