@@ -15,10 +15,14 @@ pub const OPUS: u8 = 111;
 pub const RED: u8 = 63;
 pub const VP8: u8 = 96;
 pub const RTX: u8 = 97;
+pub const VP9: u8 = 98;
+pub const AV1: u8 = 45;
+pub const H264: u8 = 127;
 pub const MID: u8 = 4;
 pub const RID: u8 = 10;
 pub const REPAIRED_RID: u8 = 11;
 pub const TRANSPORT_CC: u8 = 3;
+pub const DEPENDENCY: u8 = 12;
 pub const MICROPHONE: u8 = 0;
 pub const CAMERA: u8 = 1;
 /// Audio slots come first: slot 0 and 1 are sound, 2 and 3 pictures.
@@ -57,6 +61,8 @@ pub struct Client {
     checks: u8,
     sequences: std::collections::HashMap<u32, u16>,
     transport: u16,
+    /// A dependency descriptor for the packets that follow; none if empty.
+    pub descriptor: Vec<u8>,
     pub media: Vec<Got>,
     /// Opened RTCP compounds.
     pub control: Vec<Vec<u8>>,
@@ -110,12 +116,27 @@ pub fn offer(id: u32) -> AddPeer {
                 apt: None,
             },
             Payload {
+                payload_type: VP9,
+                codec: Codec::VP9.0,
+                apt: None,
+            },
+            Payload {
+                payload_type: AV1,
+                codec: Codec::AV1.0,
+                apt: None,
+            },
+            Payload {
+                payload_type: H264,
+                codec: Codec::H264_PM1.0,
+                apt: None,
+            },
+            Payload {
                 payload_type: RTX,
                 codec: 0,
                 apt: Some(VP8),
             },
         ],
-        extensions: [MID, RID, REPAIRED_RID, TRANSPORT_CC, 2, 1, 0, 0],
+        extensions: [MID, RID, REPAIRED_RID, TRANSPORT_CC, 2, 1, DEPENDENCY, 0],
         tracks: [track("0", vec![]), track("1", rids()), track("2", rids())],
         slots: vec![
             slot(Kind::Audio, "3", base + 1, 0),
@@ -156,6 +177,7 @@ impl Client {
             checks: 0,
             sequences: std::collections::HashMap::new(),
             transport: 0,
+            descriptor: vec![],
             media: vec![],
             control: vec![],
             asked: vec![],
@@ -290,6 +312,9 @@ impl Client {
         let mut extensions: Vec<(u8, &[u8])> = vec![(MID, &mid), (TRANSPORT_CC, &transport)];
         if track != MICROPHONE {
             extensions.push((if payload_type == RTX { REPAIRED_RID } else { RID }, &rid));
+        }
+        if !self.descriptor.is_empty() {
+            extensions.push((DEPENDENCY, &self.descriptor));
         }
         let mut packet = vec![0; 1700];
         let header_len = rtp::write_header(&mut packet, &header, &extensions);
