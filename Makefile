@@ -18,7 +18,7 @@ OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings 
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust lint format build bench bench-crowd bench-peers bench-churn picture clean
+.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-peers bench-churn picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -27,6 +27,10 @@ run: $(VENV)/.run ## a demonstration visit; ARGS="…" is handed to `vardrum dem
 	exec $(BIN)/vardrum demo $(ARGS)
 
 test: test-rust test-debian-rust test-python ## all tests, real browsers included
+
+# All fuzzing of one run takes a minute: two thirds in the engine, one in Python.
+test-rust: export VARDRUM_FUZZ_SECONDS ?= 40
+test-python: export VARDRUM_FUZZ_SECONDS ?= 20
 
 test-rust: $(VENV)/.system-test
 	for crate in $(CRATES); do cargo test --quiet --offline --locked --manifest-path $$crate/Cargo.toml; done
@@ -39,6 +43,12 @@ test-debian-rust: $(VENV)/.system-test ## the engine with the distribution's com
 
 test-python: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: SECONDS ?= 600
+fuzz: export VARDRUM_FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(VENV)/.test ## nearly valid input to every parser for SECONDS=600, counted; another beginning each time
+	VARDRUM_FUZZ_SECONDS=$$(($(SECONDS) * 2 / 3)) cargo test --quiet --offline --locked --manifest-path sfu/engine/Cargo.toml --test fuzz
+	VARDRUM_FUZZ_SECONDS=$$(($(SECONDS) / 3)) $(BIN)/python -m pytest -q tests/fuzz/test_parsers.py
 
 lint: $(VENV)/.system-lint $(VENV)/.test ## ruff, mypy, rustfmt and clippy, warnings as errors
 	$(BIN)/ruff check .

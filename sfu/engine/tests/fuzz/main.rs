@@ -17,16 +17,24 @@ mod corpus;
 mod protocols;
 mod shards;
 
+use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use testing::Random;
 
+/// To be seen also when the test passes: what `println` writes is not.
+macro_rules! report {
+    ($($what:tt)*) => { let _ = writeln!(std::io::stderr(), $($what)*); };
+}
+
+type Check = Box<dyn FnMut(&[u8])>;
+
 /// A parser, valid inputs for it, and what to try on it.
 pub struct Target {
     pub name: &'static str,
     pub corpus: Vec<Vec<u8>>,
-    pub check: Box<dyn FnMut(&[u8])>,
+    pub check: Check,
 }
 
 impl Target {
@@ -122,8 +130,8 @@ fn whatever_the_bytes_no_parser_fails() {
             }
             count += ROUND;
         }
-        println!("fuzz {:<22} {count:>12} executions", target.name);
+        report!("fuzz {:<22} {count:>12} executions", target.name);
         all += count;
     }
-    println!("fuzz {:<22} {all:>12} executions in {seconds} s, seed {seed}", "all");
+    report!("fuzz {:<22} {all:>12} executions in {seconds} s, seed {seed}", "all");
 }

@@ -20,10 +20,16 @@ mod visit;
 mod witness;
 mod world;
 
+use std::io::Write;
 use std::ops::AddAssign;
 use std::sync::Mutex;
 
 use visit::Seen;
+
+/// To be seen also when the test passes: what `println` writes is not.
+macro_rules! report {
+    ($($what:tt)*) => { let _ = writeln!(std::io::stderr(), $($what)*); };
+}
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -42,7 +48,7 @@ impl AddAssign for Seen {
 /// Runs one seed; says which it was if it fails.
 fn run(seed: u64) -> Result<Seen, u64> {
     std::panic::catch_unwind(|| visit::run(seed)).map_err(|_| {
-        eprintln!("seed {seed} failed; again: VARDRUM_SEED={seed} cargo test --test sim");
+        report!("seed {seed} failed; again: VARDRUM_SEED={seed} cargo test --test sim");
         seed
     })
 }
@@ -71,9 +77,12 @@ fn whatever_the_network_does_a_visit_keeps_its_promises() {
     });
     let (seen, mut failed) = (seen.into_inner().unwrap(), failed.into_inner().unwrap());
     failed.sort_unstable();
-    println!(
+    report!(
         "{count} visits: {} packets forwarded, {} repairs, {} lost on the way, {} pictures decoded",
-        seen.media, seen.repairs, seen.lost, seen.frames
+        seen.media,
+        seen.repairs,
+        seen.lost,
+        seen.frames
     );
     assert!(failed.is_empty(), "{} seeds failed: {failed:?}", failed.len());
 }
