@@ -15,6 +15,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from .bots import Bot, Crowd, Visit
 from .native_bots import Histogram, build
 from .portal import Portal, Refused
 from .report import REPORTS, Report
-from .serving import Serving, Usage, socket_drops, usage
+from .serving import Serving, Usage, allow_files, socket_drops, usage
 
 PEOPLE = 3
 # Bounds: ms of added delay that 99 % of packets stay below.
@@ -47,6 +48,7 @@ class Step:
         delay: microseconds of all packets, sound and pictures.
         late: microseconds that bots sent later than planned.
         joins: seconds from offer to first picture, of those who came in this step.
+        arriving: how many of them came in each second.
         seconds: how long it was measured.
         server, engine, bots: CPU seconds used in that time: by the server's process, its shards' threads, the bots.
         others: CPU seconds used by all else on the machine.
@@ -60,6 +62,7 @@ class Step:
     sound_delay: Histogram
     late: Histogram
     joins: list[float]
+    arriving: float
     counts: Counter[str]
     server: float
     engine: float
@@ -116,8 +119,9 @@ class Measuring:
 
     async def step(self, visits: int, seconds: float) -> Step:
         """Grows to so many visits and measures them."""
-        before = len(self._visits)
+        before, began = len(self._visits), time.monotonic()
         problems = await self.grow(visits)
+        came = time.monotonic() - began
         await asyncio.sleep(SETTLE)
         for native in self._crowd.natives:
             await native.next_figures()
@@ -148,6 +152,7 @@ class Measuring:
             sound_delay=sound,
             late=late,
             joins=[_join(bot) for bot in newcomers],
+            arriving=len(newcomers) / max(came, 1e-3),
             counts=counts,
             server=server,
             engine=_engine(end.server) - _engine(start.server),
@@ -232,6 +237,7 @@ COLUMNS = (
     "bots late p99",
     "join p50 s",
     "p95",
+    "joins/s",
     "lost",
     "twice",
     "server cores",
@@ -256,6 +262,7 @@ def row(step: Step) -> Iterator[str]:
         f"{step.late.percentile(0.99) / 1000:.1f}",
         f"{joins[len(joins) // 2]:.2f}",
         f"{joins[int(len(joins) * 0.95)]:.2f}",
+        f"{step.arriving:.1f}",
         f"{step.lost}",
         f"{step.counts['duplicates']}",
         f"{step.server / step.seconds:.2f}",
@@ -293,6 +300,7 @@ def report(steps: Sequence[Step]) -> Report:
                 "others-cores": step.others / step.seconds,
                 "engine-ns-per-packet": step.engine / forwarded * 1e9,
                 "rss-kb-per-participant": step.rss / 1000,
+                "joins-per-s": step.arriving,
                 "join-p95-s": joins[int(len(joins) * 0.95)] if joins else 0.0,
             }.items()
         }
@@ -335,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--anyway", action="store_true", help="go on when a number of visits does not fit")
     parser.add_argument("--out", type=Path, default=REPORTS, help="folder of the report")
     said = parser.parse_args(arguments)
+    allow_files()
     steps = asyncio.run(search(said.visits, said.seconds, said.processes, anyway=said.anyway))
     if not steps:
         print("nothing was measured", file=sys.stderr)
