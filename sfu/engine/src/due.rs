@@ -83,8 +83,11 @@ impl Peer {
     /// When packets are to go out that it holds back, and that no other packet sends on its way.
     #[inline]
     pub fn held_until(&self, now: Micros) -> Option<Micros> {
-        let sound = Some(now + HELD).filter(|_| self.ways.waiting);
-        sound.into_iter().chain(self.pacer.next_deadline(now)).min()
+        let pictures = self.pacer.next_deadline(now);
+        if self.ways.waiting {
+            return Some(pictures.map_or(now + HELD, |at| at.min(now + HELD)));
+        }
+        pictures
     }
 
     /// When it is next to be visited, seen from a visit at `now`. Whoever gives a visit more to do that can't wait for
@@ -103,7 +106,6 @@ impl Peer {
             due = due.min(now + TICK);
         }
         due = self.held_until(now).map_or(due, |held| due.min(held));
-        due = self.probe.next_deadline(now).map_or(due, |padding| due.min(padding));
         for track in &self.tracks {
             due = track.layers.iter().fold(due, |due, layer| due.min(layer.due()));
             due = track.key_frame_at().map_or(due, |request| due.min(request));

@@ -34,6 +34,7 @@ impl Peer {
         if self.pacer.holds(now, self.probe.bits_per_second()) {
             return Err(self.hold(now, slot, source, packet));
         }
+        self.slots[slot].hurry(false);
         self.forward_now(now, clock, slot, source, packet, outbox)
     }
 

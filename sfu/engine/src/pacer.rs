@@ -24,6 +24,10 @@ const MOST_REPAIRS: usize = 128;
 const LONGEST: Micros = 500_000;
 /// except behind a key frame, which alone may take that long; the publisher's store forgets what is a second old.
 const LONGEST_AFTER_KEY: Micros = 900_000;
+/// Behind what has waited so long the upper temporal layers are left out,
+const LATE: Micros = 150_000;
+/// until what goes out has waited less than this.
+const IN_TIME: Micros = 50_000;
 /// Credit is counted in millionths of a bit: what passes in a microsecond at 1 bit/s.
 const BYTE: i64 = 8_000_000;
 
@@ -38,7 +42,7 @@ pub struct Held {
     pub anew: bool,
     timestamp: u32,
     key: bool,
-    since: Micros,
+    pub since: Micros,
 }
 
 /// What waits in one slot.
@@ -49,6 +53,8 @@ struct Line {
     end: Option<(Feed, u32)>,
     /// Pictures behind all that waits are missing: the slot begins anew there.
     anew: bool,
+    /// What goes out has waited for long.
+    late: bool,
     /// The picture of the newest packet that has gone out.
     present: Option<u32>,
     key_at: Option<Micros>,
@@ -218,6 +224,13 @@ impl Pacer {
                 line.key_at = Some(now);
             }
         }
+    }
+
+    /// Whether what goes out in a slot after `waited` is late.
+    pub fn is_late(&mut self, slot: usize, waited: Micros) -> bool {
+        let line = &mut self.lines[slot];
+        line.late = waited > if line.late { IN_TIME } else { LATE };
+        line.late
     }
 
     /// How many packets were dropped since the last call for another reason than age: too many waited, or they were not

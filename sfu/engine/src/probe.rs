@@ -9,8 +9,8 @@ use crate::history::Sent;
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 
-/// A burst is at most so long.
-pub const BURST: Micros = 5_000;
+/// A burst is at most so long; `due.rs` visits at least as often.
+const BURST: Micros = 5_000;
 /// After a late tick no more is caught up with.
 const MOST_CAUGHT_UP: Micros = 20_000;
 /// Nobody who needs to be measured has more; bit/s.
@@ -90,11 +90,6 @@ impl Probe {
         let due = planned.saturating_sub(self.sent).min(bytes(MOST_CAUGHT_UP));
         self.running = now < self.until;
         due
-    }
-
-    /// When `due` is next worth calling.
-    pub fn next_deadline(&self, now: Micros) -> Option<Micros> {
-        Some(now + BURST).filter(|_| self.running)
     }
 
     /// A packet arrived, by its receiver's clock.

@@ -59,6 +59,8 @@ impl Shard {
             .and_then(|layer| layer.store.get(held.sequence));
         match packet {
             Some(packet) => {
+                let late = viewer.pacer.is_late(slot, now.saturating_sub(held.since));
+                viewer.slots[slot].hurry(late);
                 let waited = viewer.slots[slot].waits_for_key_frame();
                 viewer.forward_now(now, clock, slot, held.source, &packet, outbox)?;
                 counters.add(

@@ -87,6 +87,8 @@ pub struct Slot {
     wanted: Option<Feed>,
     /// The highest temporal layer that Python wants.
     wanted_layer: u8,
+    /// What goes out is late: of what can be left out nothing does.
+    late: bool,
     /// What is shown: the newest segment's feed, while it is.
     showing: Option<(Feed, u32)>,
     segments: VecDeque<Segment>,
@@ -136,6 +138,7 @@ impl Slot {
             rtx_ssrc,
             wanted: None,
             wanted_layer: ALL_LAYERS,
+            late: false,
             showing: None,
             segments: VecDeque::with_capacity(segments(kind)),
             newest: Newest::default(),
@@ -184,6 +187,11 @@ impl Slot {
         for segment in self.segments.iter_mut().filter(|s| s.feed.peer == place) {
             segment.feed.peer = usize::MAX;
         }
+    }
+
+    /// Leaves all temporal layers but the lowest out while what goes out is late.
+    pub fn hurry(&mut self, late: bool) {
+        self.late = late;
     }
 
     /// Shows nothing until the next key frame (of sound: the next packet) of what is wanted.
@@ -366,7 +374,8 @@ impl Slot {
             None => return true,
         };
         let former_limit = self.limit;
-        self.limit = packet.picture.limit(self.limit, self.wanted_layer);
+        let wanted = if self.late { 0 } else { self.wanted_layer };
+        self.limit = packet.picture.limit(self.limit, wanted);
         let goes_out = packet.picture.temporal <= self.limit;
         let open = last.end == OPEN;
         if open && goes_out && self.limit == last.limit {

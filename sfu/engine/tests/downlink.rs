@@ -49,6 +49,9 @@ struct Visit {
     /// By layer.
     key_wanted: [bool; 2],
     layers: u8,
+    /// Each second picture is of an upper temporal layer.
+    temporal: bool,
+    since_key: [u32; 2],
     /// All that came in Bo's picture slot.
     got: Vec<Got>,
     /// Pictures that ended without their last packet, in front of a key frame.
@@ -80,6 +83,8 @@ impl Visit {
             sound: 0,
             key_wanted: [true; 2],
             layers: 1,
+            temporal: false,
+            since_key: [0; 2],
             got: Vec::new(),
             cut_off: 0,
             lose_every: 0,
@@ -143,22 +148,26 @@ impl Visit {
     fn layer(&mut self, layer: u8, packets: u32) {
         let key = std::mem::take(&mut self.key_wanted[usize::from(layer)]);
         let packets = if key { packets * 4 } else { packets };
+        let since_key = &mut self.since_key[usize::from(layer)];
+        *since_key = if key { 0 } else { *since_key + 1 };
+        let tid = if self.temporal { (*since_key % 2) as u8 } else { 0 };
         let id = (self.frame as u16).to_be_bytes();
         for i in 0..packets {
             let first = if i == 0 { 0x90 } else { 0x80 };
             let mut payload = vec![
                 first,
-                0xc0,
+                0xe0,
                 0x80 | id[0] & 0x7f,
                 id[1],
                 self.frame as u8,
+                tid << 6 | tid << 5,
                 u8::from(!key),
             ];
             if key {
                 payload.extend_from_slice(&[0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00]);
             }
             payload.resize(1_000, 7);
-            let what = u32::from(key) | u32::from(layer) << 1;
+            let what = u32::from(key) | u32::from(layer) << 1 | u32::from(tid) << 4;
             let tail = [self.frame.to_be_bytes(), i.to_be_bytes(), what.to_be_bytes()].concat();
             payload.extend_from_slice(&tail);
             let timestamp = self.frame.wrapping_mul(4_500);
@@ -293,14 +302,13 @@ impl Visit {
         for packet in got {
             let tail = &packet.payload[packet.payload.len() - 12..];
             let word = |at: usize| u32::from_be_bytes([tail[at], tail[at + 1], tail[at + 2], tail[at + 3]]);
-            let (frame, i, key, layer) = (word(0), word(4), word(8) & 1 == 1, word(8) >> 1);
+            let (frame, i, key, layer) = (word(0), word(4), word(8) & 1 == 1, word(8) >> 1 & 7);
+            let base = word(8) >> 4 == 0;
             match before {
                 Some((number, of, whole)) if i == 0 => {
                     assert!(whole || key, "picture {number} is cut off, and {frame} refers to it");
-                    assert!(
-                        key || (frame, layer) == (number + 1, of),
-                        "{frame} refers to what never came"
-                    );
+                    let follows = frame == number + 1 || self.temporal && base && frame == number + 2;
+                    assert!(key || follows && layer == of, "{frame} refers to what never came");
                     self.cut_off += usize::from(!whole);
                 }
                 Some((number, of, _)) => assert_eq!((frame, i, layer), (number, place + 1, of)),
@@ -554,6 +562,28 @@ fn loss_is_counted_where_it_happens() {
     assert!(visit.row("sound_acked") > 140.0);
 }
 
+#[test]
+fn a_little_too_much_costs_an_upper_temporal_layer_and_no_picture_below() {
+    let run = |temporal| {
+        let mut visit = Visit::new(50_000_000);
+        visit.temporal = temporal;
+        visit.target(440_000);
+        visit.run(3, 10_000);
+        let pictures = visit.check_pictures();
+        println!(
+            "with{} layers: {pictures} of 200 pictures",
+            if temporal { "" } else { "out" }
+        );
+        (visit, pictures)
+    };
+    let (without, few) = run(false);
+    let (with, many) = run(true);
+    assert!(without.shard.counters.get(Count::DropHeldTooLong) > 0);
+    assert_eq!(with.shard.counters.get(Count::DropHeldTooLong), 0);
+    assert!(with.shard.counters.get(Count::DropTemporalLayer) > 0);
+    assert!(many > few, "{many} with layers, {few} without");
+}
+
 /// What happens at random in `no_decoder_gets_a_part`, and when.
 struct Chance(u64);
 
@@ -572,6 +602,7 @@ fn whatever_is_asked_of_the_pacer_no_decoder_gets_a_part_and_no_index_goes_twice
         let mut chance = Chance(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
         let mut visit = Visit::new(3_000_000);
         visit.layers = 2;
+        visit.temporal = seed % 2 == 0;
         for step in 0..40 {
             match chance.below(8) {
                 0..=2 => visit.target(chance.below(900_000) as u32),
