@@ -292,7 +292,8 @@ class Engine:
             probe: 1 to 65535; the row of `downlinks` has it in PROBE_ID, and its result in PROBE_RATE_BPS. The former
                 probe ends.
             bits_per_second: on the wire, media included.
-            milliseconds: up to 65535; 15 to 200 are enough.
+            milliseconds: up to 65535; 100 are enough where that is 5 packets or more (padding goes in packets of about
+                330 bytes). The result comes with the feedback on the last one, within a round trip and 300 ms.
         """
         self._command(struct.pack("<BIHIH", 10, peer, probe, bits_per_second, milliseconds))
 

@@ -47,6 +47,7 @@ async def test_whoever_has_keys_has_a_row_of_named_columns(engine: Engine) -> No
     join(engine, 6)
     engine.set_keys(5, KEYS)
     engine.probe(5, 7, 300_000, 20)
+    engine.set_target(5, 450_000)
     await wait_until(lambda: len(engine.downlinks()), deadline=5, what="a row")
     rows = engine.downlinks()
     assert rows.shape == (1, len(Downlink))
@@ -55,6 +56,8 @@ async def test_whoever_has_keys_has_a_row_of_named_columns(engine: Engine) -> No
     assert row[Downlink.SENT_PACKETS] == row[Downlink.ACKED_BYTES] == row[Downlink.LOST_PACKETS] == 0
     assert row[Downlink.ROUND_TRIP_US] == 100_000
     assert row[Downlink.PROBE_ID] == 7
+    assert row[Downlink.TARGET_BPS] == 450_000
+    assert row[Downlink.HELD_PACKETS] == 0
     assert row[Downlink.PROBE_RATE_BPS] == 0
     assert np.isnan(row[[Downlink.SOUND_LOSS, Downlink.PICTURE_LOSS, Downlink.FEEDBACK_AGE_US]]).all()
     assert engine.uplinks().shape == (0, len(Uplink))
