@@ -70,6 +70,8 @@ pub struct History {
     next: u64,
     /// Behind the newest number that was received.
     told: u64,
+    /// Of the packets from `told` on that are kept.
+    in_flight: u64,
     pub sent: Total,
     pub acked: Total,
     /// Told to be missing and not received since.
@@ -86,6 +88,7 @@ impl Default for History {
             ring: Vec::new(),
             next: first,
             told: first,
+            in_flight: 0,
             sent: Total::default(),
             acked: Total::default(),
             lost: 0,
@@ -113,7 +116,12 @@ impl History {
             self.ring.resize(KEPT, NOTHING);
         }
         let bytes = bytes as u16; // a datagram is shorter
-        self.ring[self.next as usize % KEPT] = Sent {
+        let forgotten = &mut self.ring[self.next as usize % KEPT];
+        if self.next >= self.told + KEPT as u64 {
+            self.in_flight -= u64::from(forgotten.bytes);
+        }
+        self.in_flight += u64::from(bytes);
+        *forgotten = Sent {
             at: now,
             bytes,
             probe,
@@ -161,6 +169,10 @@ impl History {
             self.lost -= 1;
             self.sound_lost -= u64::from(sent.sound);
         }
+        // Each is passed once: what is kept of those up to this one is in flight no more.
+        for passed in self.told.max(self.next.saturating_sub(KEPT as u64))..=number {
+            self.in_flight -= u64::from(self.ring[passed as usize % KEPT].bytes);
+        }
         self.told = self.told.max(number + 1);
         Some((number, sent))
     }
@@ -184,12 +196,7 @@ impl History {
 
     /// Bytes sent after the newest packet that was received, as far as kept.
     pub fn in_flight(&self) -> u64 {
-        let from = self.told.max(self.next.saturating_sub(KEPT as u64));
-        let kept = |number: u64| self.ring.get(number as usize % KEPT);
-        (from..self.next)
-            .filter_map(kept)
-            .map(|sent| u64::from(sent.bytes))
-            .sum()
+        self.in_flight
     }
 
     /// The newest extended number sent with these low bits, while it is kept.
@@ -305,6 +312,17 @@ mod tests {
         history.missing(0);
         history.missing(1);
         assert_eq!(history.in_flight(), 600, "lost or late, nobody knows");
+        for _ in 0..3 * KEPT {
+            history.record(0, 100, 0, false);
+        }
+        assert_eq!(history.in_flight(), 100 * KEPT as u64, "what is not kept is not counted");
+        let newest = history.next() - 1;
+        history.received((newest - 10) as u16);
+        assert_eq!(history.in_flight(), 1000);
+        history.received((newest - 20) as u16);
+        assert_eq!(history.in_flight(), 1000, "an older one");
+        history.received(newest as u16);
+        assert_eq!(history.in_flight(), 0);
     }
 
     #[test]
