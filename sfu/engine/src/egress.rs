@@ -12,6 +12,8 @@ use crate::rtp::{self, Header};
 
 /// Largest trailer of any SRTP profile.
 const SEAL_ROOM: usize = 16;
+/// P of RFC 3550, section 5.1, in a packet's first byte.
+const PADDING_BIT: u8 = 0x20;
 
 /// What a packet is to the slot that it goes out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,24 @@ pub struct Envelope {
     pub level: Option<u8>,
     /// The payload is padding.
     pub padding: bool,
+}
+
+/// Pads a packet of `len` bytes to a multiple of `grain` bytes (RFC 3550, section 5.1: the last byte counts), where
+/// there is room; returns its length.
+///
+/// Senders split a picture evenly, and so into packets that differ by a byte; together to the kernel (UDP GSO) goes only
+/// what is equally long.
+fn rounded(room: &mut [u8], len: usize, grain: usize) -> usize {
+    let padding = (grain - len % grain) % grain;
+    match room.get_mut(len..len + padding) {
+        Some(bytes) if padding > 0 => {
+            bytes.fill(0);
+            bytes[padding - 1] = padding as u8;
+            room[0] |= PADDING_BIT;
+            len + padding
+        }
+        _ => len,
+    }
 }
 
 impl Peer {
@@ -102,7 +122,10 @@ impl Peer {
             Some(payload) if header_len > 0 => patch::write(payload, pieces, patch).ok_or(Count::DropTooLarge)?,
             _ => return Err(Count::DropTooLarge),
         };
-        let len = header_len + payload;
+        let mut len = header_len + payload;
+        if envelope.role == Role::Media && self.slots[slot].kind == Kind::Video && !envelope.padding {
+            len = rounded(&mut room[..end], len, self.grain);
+        }
         if !descriptor.is_empty() {
             if let Some(patch) = patch {
                 patch.renumber(&mut room[..header_len], self.extensions[EXT_DEPENDENCY]);
@@ -120,5 +143,31 @@ impl Peer {
         self.probe.on_sent(number, bytes);
         self.pacer.on_sent(bytes);
         Ok((to, sealed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_makes_lengths_equal_and_is_taken_off_as_any_other() {
+        let (mut room, header) = ([0xaa; 100], Header::default());
+        for (payload, grain, expected) in [
+            (20, 8, 32),
+            (21, 8, 40),
+            (27, 8, 40),
+            (28, 8, 40),
+            (21, 1, 33),
+            (84, 8, 96),
+        ] {
+            assert_eq!(rtp::write_header(&mut room, &header, &[]), rtp::FIXED_LEN);
+            let len = rounded(&mut room, rtp::FIXED_LEN + payload, grain);
+            assert_eq!(len, expected, "{} bytes of payload", payload);
+            let read = rtp::parse(&room[..len]).unwrap();
+            assert_eq!(rtp::payload(&room[..len], &read).unwrap().len(), payload);
+            room[..payload + rtp::FIXED_LEN + 1].fill(0xaa);
+        }
+        assert_eq!(rounded(&mut room[..38], 37, 8), 37, "no room, no padding");
     }
 }

@@ -315,7 +315,11 @@ mod tests {
         for _ in 0..3 * KEPT {
             history.record(0, 100, 0, false);
         }
-        assert_eq!(history.in_flight(), 100 * KEPT as u64, "what is not kept is not counted");
+        assert_eq!(
+            history.in_flight(),
+            100 * KEPT as u64,
+            "what is not kept is not counted"
+        );
         let newest = history.next() - 1;
         history.received((newest - 10) as u16);
         assert_eq!(history.in_flight(), 1000);

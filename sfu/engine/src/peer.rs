@@ -80,6 +80,8 @@ pub struct Peer {
     srtp_out: Option<srtp::Sender>,
     pub payloads: PayloadTable,
     pub extensions: [u8; EXTENSIONS],
+    /// Pictures' packets are padded to multiples of so many bytes.
+    pub grain: usize,
     pub tracks: [Track; TRACKS],
     pub streams: HashMap<u32, Stream, Keyed>,
     pub slots: Vec<Slot>,
@@ -169,6 +171,7 @@ impl Peer {
             srtp_out: None,
             payloads: PayloadTable::new(&offer.payloads),
             extensions: offer.extensions,
+            grain: 1,
             tracks: offer.tracks.map(|track| {
                 number += 1;
                 Track::new(number - 1, track)

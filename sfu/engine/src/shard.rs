@@ -36,6 +36,7 @@ pub struct Shard {
     /// Media SSRC to the peer that sends it, for packets from a new address.
     by_ssrc: HashMap<u32, usize, Keyed>,
     timetable: Timetable,
+    grain: usize,
     pub(crate) clock: ServerClock,
     rng: Rng,
     pub(crate) strangers: Strangers,
@@ -58,6 +59,7 @@ impl Shard {
             by_ufrag: HashMap::new(),
             by_ssrc: HashMap::with_hasher(keyed),
             timetable: Timetable::default(),
+            grain: 1,
             clock: ServerClock { ntp_at_start },
             rng,
             scratch: Vec::with_capacity(2048),
@@ -65,6 +67,12 @@ impl Shard {
             events: Events::default(),
             counters: Counters::default(),
         }
+    }
+
+    /// Pads pictures' packets for peers that come from now on to multiples of `grain` bytes, a power of two below 256, so
+    /// that more of them are equally long; 1: not at all.
+    pub fn round_sizes(&mut self, grain: usize) {
+        self.grain = grain;
     }
 
     pub fn command(&mut self, now: Micros, command: Command) {
@@ -188,7 +196,8 @@ impl Shard {
             return;
         }
         let id = offer.peer;
-        let peer = Box::new(Peer::new(offer, now, &mut self.rng));
+        let mut peer = Box::new(Peer::new(offer, now, &mut self.rng));
+        peer.grain = self.grain;
         let place = match self.peers.iter().position(Option::is_none) {
             Some(place) => place,
             None => {

@@ -217,9 +217,9 @@ impl Person {
 
 /// A packet must be authentic, and say what its sender said.
 fn look(open: &mut Receiver, bytes: &mut [u8], case: &Case) {
-    let header_len = rtp::parse(bytes).expect("an RTP header").header_len;
-    let (len, _) = open.open_rtp(bytes, header_len).expect("an authentic packet");
-    let payload = &bytes[header_len..len];
+    let header = rtp::parse(bytes).expect("an RTP header");
+    let (len, _) = open.open_rtp(bytes, header.header_len).expect("an authentic packet");
+    let payload = &bytes[rtp::payload(&bytes[..len], &header).expect("padding that fits")];
     let lengths = case.payload() - usize::from(!case.is_sound())..=case.payload();
     assert!(lengths.contains(&payload.len()), "{} bytes of payload", payload.len());
     let skip = if case.is_sound() { 0 } else { DESCRIPTOR + FRAME_START };

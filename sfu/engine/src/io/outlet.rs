@@ -78,6 +78,11 @@ impl Outlet {
         self.gso
     }
 
+    /// Whether datagrams are joined: not where it wasn't asked for, can't be, or was refused by the device.
+    pub fn joins(&self) -> bool {
+        self.gso
+    }
+
     /// Sends everything in the outbox and clears it. To each destination in the order in which it was put there.
     pub fn send(&mut self, outbox: &mut Outbox) -> Sent {
         let mut sent = Sent::default();

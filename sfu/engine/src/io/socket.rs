@@ -81,6 +81,11 @@ impl Socket {
         self.outlet.join(on)
     }
 
+    /// Whether datagrams are joined.
+    pub fn joins(&self) -> bool {
+        self.outlet.joins()
+    }
+
     /// See `Inbox::receive`.
     pub fn receive(&mut self, take: impl FnMut(SocketAddr, &mut [u8])) -> usize {
         self.inbox.receive(take)
