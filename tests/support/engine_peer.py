@@ -87,10 +87,10 @@ class EnginePeer:
 
     def __init__(self, engine: Engine, number: int, chance: random.Random) -> None:
         self._chance = chance
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.setblocking(False)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
         self._to = ("127.0.0.1", engine.port)
         self.number = number
         server, client = Credentials(f"serv{number}", "p" * 22), Credentials(f"clie{number}", "q" * 22)
@@ -132,16 +132,16 @@ class EnginePeer:
         self._connect()
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def _connect(self) -> None:
-        self._socket.sendto(self._check(self._chance.randbytes(12)), self._to)
+        self.socket.sendto(self._check(self._chance.randbytes(12)), self._to)
         while not self.connected:
             self.wait()
 
     def wait(self) -> None:
         """Takes what comes next."""
-        ready, _, _ = select.select([self._socket], [], [], DEADLINE)
+        ready, _, _ = select.select([self.socket], [], [], DEADLINE)
         assert ready, f"something comes to {self.number} within {DEADLINE} s"
         self.receive()
 
@@ -169,7 +169,7 @@ class EnginePeer:
         """Takes what has come: packets to `media`, requests to `nacked`."""
         while True:
             try:
-                data = self._socket.recv(2048)
+                data = self.socket.recv(2048)
             except BlockingIOError:
                 return
             if data[0] < 4:
@@ -182,14 +182,14 @@ class EnginePeer:
                 self.media.append(parse(opened))
 
     def send(self, packet: Packet, roll_over: int) -> None:
-        self._socket.sendto(self._out.seal(packet.written(), roll_over), self._to)
+        self.socket.sendto(self._out.seal(packet.written(), roll_over), self._to)
 
     def nack(self, ssrc: int, sequences: list[int]) -> None:
         """Asks for packets of a slot again (RFC 4585, section 6.2.1), one field each."""
         fields = b"".join(struct.pack(">HH", one, 0) for one in sequences)
         report = struct.pack(">BBHI", 0x80, 201, 1, 1)
         request = struct.pack(">BBHII", 0x81, 205, 2 + len(sequences), 1, ssrc) + fields
-        self._socket.sendto(self._out.seal(report + request), self._to)
+        self.socket.sendto(self._out.seal(report + request), self._to)
 
 
 def _nacks(compound: bytes) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ import functools
 import heapq
 import itertools
 import random
+import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -126,6 +127,20 @@ class House:
         self.viewer.hear(self.publishers[0].say())
         self.answer()
         self.watch()
+
+    def live(self, seconds: float) -> None:
+        """Takes and answers what comes for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            select.select([peer.socket for peer in (*self.publishers, self.viewer)], [], [], min(left, 0.005))
+            self.answer()
+            self.watch()
+
+    def until_whole(self, deadline: float) -> None:
+        """Returns when nothing is missing any more."""
+        end = time.monotonic() + deadline
+        while self.missing and time.monotonic() < end:
+            self.live(0.02)
 
     def answer(self) -> None:
         """Publishers send again what the engine asks them for."""

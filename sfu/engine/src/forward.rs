@@ -136,6 +136,45 @@ impl Peer {
         outbox.commit(to, len);
         Ok(())
     }
+
+    /// Answers for a packet that will never come with its number alone, as of padding: all that followed it began with
+    /// a key frame, so that no decoder believes that it has a picture that it lacks.
+    ///
+    /// Errors: why it was not sent.
+    pub fn fill(
+        &mut self,
+        now: Micros,
+        clock: &ServerClock,
+        slot: usize,
+        sequence: u16,
+        outbox: &mut Outbox,
+    ) -> Result<(), Count> {
+        let round_trip = self.round_trip.get();
+        let place = &mut self.slots[slot];
+        let media = place.codec().and_then(|codec| self.payloads.of(codec));
+        let payload_type = media.and_then(|media| self.payloads.rtx_of(media));
+        let (payload_type, ssrc, index) = match (payload_type, place.rtx_ssrc, place.void(sequence)) {
+            (Some(payload_type), Some(ssrc), Some(index)) => (payload_type, ssrc, index),
+            _ => return Err(Count::DropResendUnavailable),
+        };
+        if !self.resends[slot].allow(index, now, round_trip) {
+            return Err(Count::DropResendSuppressed);
+        }
+        let envelope = Envelope {
+            role: Role::Repair,
+            ssrc,
+            payload_type,
+            index: place.rtx_next,
+            timestamp: place.line.at(now as i64),
+            marker: false,
+            level: None,
+            padding: false,
+        };
+        place.rtx_next += 1;
+        let (to, len) = self.send(now, clock, slot, &envelope, &[&sequence.to_be_bytes()], None, outbox)?;
+        outbox.commit(to, len);
+        Ok(())
+    }
 }
 
 fn patch<'a>(packet: &Packet<'a>, rewritten: &Rewritten) -> Option<Patch<'a>> {

@@ -622,10 +622,13 @@ impl Shard {
 
     /// What a viewer needs of a publisher to repair a loss.
     pub(crate) fn repair(&mut self, now: Micros, viewer: &mut Peer, slot: usize, sequence: u16) -> Result<(), Count> {
-        let (feed, life, number) = viewer.slots[slot].trace(sequence).ok_or(Count::DropResendUnavailable)?;
         let Self {
             peers, outbox, clock, ..
         } = self;
+        let (feed, life, number) = match viewer.slots[slot].trace(sequence) {
+            Some(found) => found,
+            None => return viewer.fill(now, clock, slot, sequence, outbox),
+        };
         let layer = peers
             .get(feed.peer)
             .and_then(Option::as_ref)

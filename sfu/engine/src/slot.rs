@@ -98,6 +98,9 @@ pub struct Slot {
     /// The highest temporal layer that goes out now.
     limit: u8,
     next: u64,
+    /// The slot's first index, and the first of what is shown: from its key frame on.
+    first: u64,
+    began: u64,
     spent: Spent,
     last_timestamp: Option<u32>,
     /// Of VP8 and VP9, and of what a dependency descriptor numbers: neither may go back.
@@ -145,6 +148,8 @@ impl Slot {
             picture_shift: 0,
             limit: ALL_LAYERS,
             next,
+            first: next,
+            began: next,
             spent: Spent::new(next - 1),
             last_timestamp: None,
             last_picture: [None; 2],
@@ -269,6 +274,10 @@ impl Slot {
     pub fn accept(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<Rewritten, Count> {
         self.choose(feed, life, packet)?;
         let rewritten = self.rewrite(feed, life, packet)?;
+        // Shown again, but not what was missing when it was left: its number may have been filled since.
+        if rewritten.index < self.began {
+            return Err(Count::DropBeforeSwitch);
+        }
         if !self.spent.take(rewritten.index) {
             return Err(Count::DropIndexSpent);
         }
@@ -292,15 +301,32 @@ impl Slot {
     /// The source's packet behind a sequence number the receiver asks for again; nothing where that was never sent:
     /// what came when its source was muted may have a number, and a place in the store, too.
     pub fn trace(&self, sequence: u16) -> Option<(Feed, u32, u64)> {
-        let last = self.next - 1;
-        let back = u64::from((last as u16).wrapping_sub(sequence));
-        let index = last.checked_sub(back).filter(|&index| self.spent.has(index))?;
+        let index = self.index_of(sequence).filter(|&index| self.spent.has(index))?;
         let segment = self.segments.iter().rev().find(|s| s.out_first <= index)?;
         Some((
             segment.feed,
             segment.life,
             segment.source_first + (index - segment.out_first),
         ))
+    }
+
+    /// Whether a receiver asks for the number of a packet that was on its way to us when its source was left, and will
+    /// not go out any more; and its index.
+    pub fn void(&self, sequence: u16) -> Option<u64> {
+        let past = self.first..self.began;
+        self.index_of(sequence)
+            .filter(|index| past.contains(index) && !self.spent.has(*index))
+    }
+
+    /// The index nearest below the next one that ends in a sequence number.
+    fn index_of(&self, sequence: u16) -> Option<u64> {
+        let last = self.next - 1;
+        last.checked_sub(u64::from((last as u16).wrapping_sub(sequence)))
+    }
+
+    /// The codec of what was shown last.
+    pub fn codec(&self) -> Option<Codec> {
+        self.newest.codec
     }
 
     /// The same as `accept` gave, for a repair; only while the segment is remembered.
@@ -345,6 +371,7 @@ impl Slot {
                 timestamp = last.wrapping_add(self.line.rate / 1000);
             }
         }
+        self.began = self.next;
         self.limit = self.wanted_layer;
         self.picture_shift = 0;
         let mut tl0_shift = 0;

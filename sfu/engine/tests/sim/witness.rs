@@ -307,7 +307,8 @@ impl Viewer {
         if payload.len() == 2 {
             let newest = stream.unwrapper.newest().expect("begun");
             let index = newest - u64::from((newest as u16).wrapping_sub(sequence));
-            stream.padding.entry(index).or_insert(0);
+            // Padding again, or in place of what was lost to us and is shown no more.
+            assert!(!stream.left.contains_key(&index), "padding repairs a packet");
             return;
         }
         let content = Content::find(&payload[2..]).expect("a payload of somebody");
