@@ -48,11 +48,13 @@ async def test_every_picture_is_whole_though_packets_are_lost_and_late(
     figure(
         f"{codec}, {LOSS:.0%} lost each way: {verdict.pictures} pictures decoded exactly as sent, {verdict.switches}"
         f" changes of source, {house.repaired} packets repaired, {house.padding} filled with padding, {verdict.dropped}"
-        f" pictures of temporal layers left out, {verdict.cut} cut off by switches; seed {seed}"
+        f" pictures of temporal layers left out, {verdict.cut} cut off by switches and {verdict.waited} behind them;"
+        f" seed {seed}"
     )
     assert verdict.problems == [], f"seed {seed}"
     assert house.missing == [], "every number has come"
     assert house.repaired > 0
+    assert verdict.waited < verdict.pictures // 5
 
 
 def _go_on(house: House) -> None:

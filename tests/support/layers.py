@@ -40,6 +40,12 @@ class Sender:
     place: int
     newest: list[bytes] = field(default_factory=list)  # parts of its newest picture, without descriptors
 
+    def parts_of(self, number: int) -> list[bytes]:
+        """A picture's payloads without descriptors, which are the same whatever its numbers."""
+        codec, picture = self.source.codec, self.film.pictures[number % len(self.film.pictures)]
+        parts = payloads.packetize(codec, picture, payloads.Numbers(0, 0))
+        return [payloads.read(codec, part.payload, part.descriptor).data for part in parts]
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -48,10 +54,14 @@ class Shown:
     packets: list[Packet]
     parts: list[payloads.Got]
     codec: str
+    before: bool  # padding came right before it
+    inside: bool  # padding came within it
 
     @property
     def whole(self) -> bool:
-        return self.packets[-1].marker
+        """Whether a receiver would take it for a picture: padding is in place of what it never got."""
+        begun = self.parts[0].starts or (self.codec.startswith("h264") and not self.before)
+        return begun and not self.inside and self.packets[-1].marker
 
     @property
     def data(self) -> bytes:
@@ -210,25 +220,34 @@ class House:
 
     def is_of(self, packet: Packet, sender: Sender) -> bool:
         """Whether a received packet is one that `sender` sent last: payloads tell, whatever their numbers."""
+        if not packet.payload:
+            return False
         data = payloads.read(self.codec, packet.payload, packet.extensions.get(DEPENDENCY)).data
         return data in sender.newest
 
     def pictures(self) -> Iterator[Shown]:
         """Everything received, picture by picture."""
         packets: list[Packet] = []
+        before = inside = padding = False
         for number in sorted(self.received):
             packet = self.received[number]
             if not packet.payload:
+                padding = True
                 continue
             if packets and packets[-1].timestamp != packet.timestamp:
-                yield self._shown(packets)
+                yield self._shown(packets, before, inside)
                 packets = []
+            if packets:
+                inside |= padding
+            else:
+                before, inside = padding, False
+            padding = False
             packets.append(packet)
-        yield self._shown(packets)
+        yield self._shown(packets, before, inside)
 
-    def _shown(self, packets: list[Packet]) -> Shown:
+    def _shown(self, packets: list[Packet], before: bool, inside: bool) -> Shown:
         parts = [payloads.read(self.codec, one.payload, one.extensions.get(DEPENDENCY)) for one in packets]
-        return Shown(packets, parts, self.codec)
+        return Shown(packets, parts, self.codec, before, inside)
 
 
 @dataclass
@@ -237,6 +256,7 @@ class Verdict:
 
     pictures: int = 0
     cut: int = 0  # left by a switch before they were whole
+    waited: int = 0  # whole, but behind one that was cut
     switches: int = 0
     dropped: int = 0  # of temporal layers, between two that were shown
     problems: list[str] = field(default_factory=list)
@@ -247,6 +267,8 @@ def judge(house: House) -> Verdict:
     verdict = Verdict()
     decoder = streams.Decoder(house.codec)
     known = {look: (one.film.person, number) for one in house.senders for look, number in one.film.looks.items()}
+    keys = {one.parts_of(number)[0] for one in house.senders for number in range(0, len(known), streams.GROUP)}
+    waits = False
     former: tuple[int, int] | None = None  # person, place
     numbers: list[int] = []
     layers = streams.KINDS[house.codec].layers
@@ -260,7 +282,12 @@ def judge(house: House) -> Verdict:
             numbers.append(shown.parts[0].picture)
         if not shown.whole:
             verdict.cut += 1
-            former = None
+            former, waits = None, True
+            continue
+        # A receiver doesn't decode what needs a picture that it lacks.
+        waits = waits and shown.parts[0].data not in keys
+        if waits:
+            verdict.waited += 1
             continue
         try:
             looks = decoder.decode(shown.data)
