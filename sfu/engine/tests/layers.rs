@@ -187,3 +187,40 @@ fn padding_that_was_lost_is_repaired_by_a_number_alone() {
     assert_eq!(repairs.len(), 1);
     assert_eq!(repairs[0].payload, padding.sequence.to_be_bytes());
 }
+
+#[test]
+fn what_was_lost_to_us_when_its_source_was_left_is_answered_by_its_number_alone() {
+    let mut house = House::new(255);
+    house.sends(0..2);
+    let mut packets = house.picture(2, 3);
+    let lost = packets.remove(1);
+    house.send(packets);
+    let command = Command::Show {
+        viewer: 2,
+        slot: PICTURE_SLOT,
+        publisher: 1,
+        track: CAMERA,
+        layer: 1,
+        temporal: 255,
+    };
+    house.shard.command(house.now, command);
+    let other = house.anna.layered(1, 0, 0, 0, false, true, 1);
+    house.send(other);
+    house.send(vec![lost]);
+    let got = house.got();
+    let missing = got.last().unwrap().sequence.wrapping_sub(2);
+    assert!(got.iter().all(|g| g.sequence != missing));
+    let ssrc = house.bo.slot_ssrc(PICTURE_SLOT);
+    // What was never given away is not filled.
+    let never = [
+        got[0].sequence.wrapping_sub(1),
+        got.last().unwrap().sequence.wrapping_add(1),
+    ];
+    house
+        .bo
+        .nack(&mut house.shard, house.now, ssrc, &[never[0], missing, never[1]]);
+    house.send(vec![]);
+    let repairs = house.bo.got(PICTURE_SLOT + 10);
+    assert_eq!(repairs.len(), 1);
+    assert_eq!(repairs[0].payload, missing.to_be_bytes());
+}
