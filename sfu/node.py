@@ -70,7 +70,7 @@ class Node:
         self._ticker: asyncio.Task[None] | None = None
         self._handshake_drops: Counter[str] = Counter()  # of peers that are gone
         self._refused = 0
-        self._sound = SoundPolicy()
+        self._sound_down, self._sound_up = SoundPolicy(), SoundPolicy()
 
     async def start(self) -> None:
         """Binds the media ports.
@@ -403,19 +403,34 @@ class Node:
 
     def _repair_sound(self) -> None:
         # Engines' numbers of peers are the node's: unique over all shards.
-        rows = np.concatenate([shard.engine.downlinks() for shard in self._running])
-        changed = self._sound.update(
+        down = np.concatenate([shard.engine.downlinks() for shard in self._running])
+        up = np.concatenate([shard.engine.uplinks() for shard in self._running])
+        up = up[up[:, Uplink.TRACK] == MICROPHONE]
+        red = [number for number, peer in self._by_number.items() if peer.offers_red]
+        for number, mode in self._sound_down.update(
             self._now(),
-            rows[:, Downlink.PEER].astype(np.int64),
-            rows[:, Downlink.LOST_PACKETS],
-            rows[:, Downlink.ACKED_PACKETS],
-            rows[:, Downlink.SOUND_LOSS],
-            rows[:, Downlink.ROUND_TRIP_US] / 1e6,
-            [number for number, peer in self._by_number.items() if peer.offers_red],
-        )
-        for number, mode in changed:
+            down[:, Downlink.PEER].astype(np.int64),
+            down[:, Downlink.LOST_PACKETS],
+            down[:, Downlink.ACKED_PACKETS],
+            down[:, Downlink.SOUND_LOSS],
+            down[:, Downlink.ROUND_TRIP_US] / 1e6,
+            red,
+        ):
             if (peer := self._by_number.get(number)) is not None:
                 peer.engine.set_sound(number, mode)
+        for number, mode in self._sound_up.update(
+            self._now(),
+            up[:, Uplink.PEER].astype(np.int64),
+            up[:, Uplink.LOST],
+            up[:, Uplink.PACKETS],
+            np.full(len(up), np.nan),
+            up[:, Uplink.ROUND_TRIP_US] / 1e6,
+            red,
+        ):
+            # Who can't send RED is asked for what is missing, and adds FEC by the reports of loss.
+            if (peer := self._by_number.get(number)) is not None and peer.offers_red:
+                change = {"microphone": {"red": mode.redundancy > 0}}
+                self._listener.send_changed(peer.room, peer.participant, change)
 
 
 def _drops(peer: Peer) -> Counter[str]:

@@ -12,6 +12,7 @@ mod client;
 mod content;
 mod decoder;
 mod house;
+mod loss;
 mod network;
 mod person;
 mod receiving;

@@ -1,10 +1,11 @@
 //! A virtual person: a browser-like end with an address, ICE, keys, what it sends and what it receives.
 
-use crate::client::{self, TRANSPORT_CC};
+use crate::client::{self, RED, TRANSPORT_CC};
 use crate::network::MS;
 use crate::receiving::Slot;
 use crate::sending::{Outgoing, Sending};
 use crate::testing::Random;
+use vardrum_codecs::red;
 use vardrum_engine::address::Address;
 use vardrum_engine::command::Keys;
 use vardrum_engine::crypto::HmacSha1;
@@ -184,7 +185,12 @@ impl Person {
         }
         let payload = &packet[rtp::payload(packet, &header).expect("padding is well formed")];
         for slot in &mut self.slots {
-            if header.ssrc == slot.ssrc {
+            if header.ssrc == slot.ssrc && header.payload_type == RED {
+                let blocks = red::parse(payload).expect("RED of the server");
+                let primary = blocks.primary().data;
+                slot.take(now, header.sequence, header.timestamp, header.marker, primary, false);
+                slot.recover(header.sequence, blocks);
+            } else if header.ssrc == slot.ssrc {
                 slot.take(now, header.sequence, header.timestamp, header.marker, payload, false);
             } else if header.ssrc == slot.rtx_ssrc && payload.len() >= 2 {
                 let number = u16::from_be_bytes([payload[0], payload[1]]);

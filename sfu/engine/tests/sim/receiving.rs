@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::content::Content;
 use crate::decoder::{Decoder, Piece};
 use crate::network::MS;
+use vardrum_codecs::red;
 use vardrum_engine::reception::Reception;
 use vardrum_engine::rtp::Unwrapper;
 use vardrum_engine::{rtcp, Micros};
@@ -101,6 +102,18 @@ impl Slot {
                 before.map_or(true, |before| before == content),
                 "one number over two sounds"
             );
+        }
+    }
+
+    /// Takes what RED brings again with the packet `sequence`, which has been taken.
+    pub fn recover(&mut self, sequence: u16, blocks: red::Blocks<'_>) {
+        let index = self.unwrapper.unwrap(sequence);
+        for (place, block) in blocks.redundant().enumerate() {
+            let back = blocks.redundant().count() - place;
+            let content = Content::find(block.data).expect("sound of ours");
+            let before = *self.sounds.entry(index - back as u64).or_insert(content);
+            assert_eq!(before, content, "RED says something else than was said");
+            self.missing.remove(&(index - back as u64));
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use crate::client::{CAMERA, MICROPHONE, MID, OPUS, REPAIRED_RID, RID, RTX, TRANSPORT_CC, VP8};
+use crate::client::{CAMERA, MICROPHONE, MID, OPUS, RED, REPAIRED_RID, RID, RTX, TRANSPORT_CC, VP8};
 use crate::content::{Content, Frame};
 use crate::network::MS;
 use crate::testing::Random;
+use vardrum_codecs::red::{self, Block};
 use vardrum_engine::rtp::{self, Header};
 use vardrum_engine::srtp::Sender;
 use vardrum_engine::Micros;
@@ -89,6 +90,9 @@ pub struct Sending {
     pub camera_on: bool,
     period: Micros,
     sounds: u32,
+    /// Each packet of sound carries the one before it again.
+    pub red: bool,
+    last_sound: Vec<u8>,
     next_sound: Micros,
     next_frame: Micros,
     key_wanted: bool,
@@ -129,6 +133,8 @@ impl Sending {
             camera_on: true,
             period: [33, 50, 66][random.below(3)] * MS,
             sounds: 0,
+            red: random.one_in(2),
+            last_sound: Vec::new(),
             next_sound: now + random.below(20_000) as Micros,
             next_frame: now + random.below(50_000) as Micros,
             key_wanted: true,
@@ -182,7 +188,18 @@ impl Sending {
         };
         let mut payload = vec![TOC];
         content.write(&mut payload);
-        out.push(self.packet(0, OPUS, false, content, payload));
+        let last = std::mem::replace(&mut self.last_sound, payload.clone());
+        if !self.red || last.is_empty() {
+            return out.push(self.packet(0, OPUS, false, content, payload));
+        }
+        let block = |offset, data| Block {
+            payload_type: OPUS,
+            offset,
+            data,
+        };
+        let mut both = Vec::new();
+        red::write(&mut both, &[block(960, &last)], block(0, &payload));
+        out.push(self.packet(0, RED, false, content, both));
     }
 
     fn picture(&mut self, layer: u8, captured: Micros, key: bool, out: &mut Vec<Outgoing>) {

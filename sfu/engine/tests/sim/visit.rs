@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::client::{CAMERA, MICROPHONE};
 use crate::network::{Conditions, MS};
 use crate::world::World;
+use vardrum_engine::command::{Command, SoundMode};
 use vardrum_engine::Micros;
 
 /// What was seen of a visit, for figures.
@@ -65,7 +66,7 @@ fn something(world: &mut World) {
     let place = present[world.random.below(present.len())];
     let other = present[world.random.below(present.len())];
     let (one, two) = (world.places[place].person.id, world.places[other].person.id);
-    match world.random.below(16) {
+    match world.random.below(17) {
         0..=3 => {
             let slot = 2 + world.random.below(2) as u8;
             if let Some((by, track, layer)) = world.house.shown(one, slot) {
@@ -102,6 +103,15 @@ fn something(world: &mut World) {
             let (up, down) = conditions(world);
             world.join(up, down);
             world.introduce();
+        }
+        14 => {
+            let (redundancy, copies) = (world.random.below(3) as u8, world.random.below(3) as u8);
+            let mode = SoundMode {
+                redundancy,
+                copies,
+                ..SoundMode::default()
+            };
+            world.command(Command::SetSound { peer: one, mode });
         }
         _ => {
             let (up, down) = conditions(world);

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::client::RED;
 use crate::content::{Content, Frame};
 use crate::decoder::Piece;
 use crate::house::House;
+use vardrum_codecs::red;
 use vardrum_engine::address::Address;
 use vardrum_engine::command::Keys;
 use vardrum_engine::rtp::{self, Unwrapper};
@@ -260,6 +262,10 @@ impl Viewer {
             !stream.padding.contains_key(&index),
             "one SRTP index over padding and a packet"
         );
+        let payload = match header.payload_type {
+            RED => red::primary(payload).expect("RED of the server"),
+            _ => payload,
+        };
         let content = Content::find(payload).expect("a payload of somebody");
         let (by, track) = (content.frame.by, content.frame.track);
         assert!(
