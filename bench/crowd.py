@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -36,6 +37,8 @@ STEPS = (25, 50, 100, 150, 200)
 # How many visits come in at a time: what is asked is how many are carried, not how many come in the same second.
 ARRIVING = 4
 SETTLE = 5.0
+# Packets of one stream: half a second of pictures, should the bots' process be held up while it answers.
+ON_ITS_WAY = 60
 # Bots run behind the server where both want a core: in life they would be on machines of their own.
 BOTS_PREFIX = ("nice", "-n", "5")
 
@@ -160,8 +163,29 @@ class Measuring:
             others=max(0.0, end.busy - start.busy - server - bots),
             rss=(end.server.rss - self._idle.rss) / max(1, PEOPLE * len(self._visits)),
             drops=+end.drops,
-            problems=problems + self._crowd.lost[:3] + [text for one in self._crowd.natives for text in one.problems],
+            problems=problems
+            + await self._unheard()
+            + self._crowd.lost[:3]
+            + [text for one in self._crowd.natives for text in one.problems],
         )
+
+    async def _unheard(self) -> list[str]:
+        """Where somebody does not hear what somebody else sends, by the numbers that sources give their packets."""
+        said: dict[int, dict[str, Any]] = {}
+        for native in self._crowd.natives:
+            said |= await native.ask()
+        sent = {stream["ssrc"]: stream["packets"] for bot in said.values() for stream in bot["streams"]}
+        expected, problems = 2 * (PEOPLE - 1), []
+        for visit in self._visits:
+            for bot in visit.bots:
+                # What was sent in the last moments may be on its way.
+                heard = [one for one in said[bot.number]["ears"] if one["received"]]
+                current = [one for one in heard if sent.get(one["source"], 0) - one["counter"] < ON_ITS_WAY]
+                if len(current) < expected:
+                    problems.append(f"bot {bot.number} hears {len(current)} of {expected} streams")
+                if skipped := sum(one["skipped"] for one in heard):
+                    problems.append(f"bot {bot.number} was not sent {skipped} packets of what it hears")
+        return problems
 
     async def end(self) -> None:
         """Everybody leaves."""
