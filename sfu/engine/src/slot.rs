@@ -10,6 +10,9 @@
 //! must not go out itself (a decoder would get a picture in part, or one whose references it lacks), and what never
 //! comes stays a gap: padding would make a receiver believe that no picture is missing.
 
+mod layers;
+mod segment;
+
 use std::collections::VecDeque;
 
 use crate::clock::{Line, Micros};
@@ -18,6 +21,7 @@ use crate::counters::Count;
 use crate::packet::{Codec, Feed, Packet};
 use crate::picture::ALL_LAYERS;
 use crate::spent::Spent;
+use segment::{id_mask, newest, numbering, Newest, Segment, OPEN};
 
 mod numbers;
 
@@ -31,40 +35,6 @@ const OFF_LINE_AUDIO: u32 = 48 * 40;
 /// A leap of a source's numbers by more is a new beginning: a receiver that is led half around loses its SRTP
 /// roll-over counter for good, and the slot with it.
 const LEAP: u64 = 256;
-/// The end of a segment that goes on.
-const OPEN: u64 = u64::MAX;
-
-#[derive(Clone, Copy)]
-struct Segment {
-    feed: Feed,
-    life: u32,
-    /// Extended sequence numbers, ours and the source's, of the first packet.
-    out_first: u64,
-    source_first: u64,
-    /// The source's first number after it: dropped, or the next segment's.
-    end: u64,
-    timestamp_shift: u32,
-    picture_shift: u16,
-    tl0_shift: u8,
-    /// The highest temporal layer that goes out.
-    limit: u8,
-}
-
-impl Segment {
-    fn out(&self, sequence: u64) -> u64 {
-        self.out_first + (sequence - self.source_first)
-    }
-}
-
-/// What is shown, as its newest packet left it.
-#[derive(Clone, Copy, Default)]
-struct Newest {
-    sequence: u64,
-    timestamp: u32,
-    marker: bool,
-    id: Option<u16>,
-    codec: Option<Codec>,
-}
 
 /// How a packet goes out of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -394,101 +364,6 @@ impl Slot {
         self.showing = Some((feed, life));
     }
 
-    /// Takes the newest packet of what is shown; `false` where its picture's temporal layer is dropped.
-    fn advance(&mut self, packet: &Packet<'_>) -> bool {
-        let last = match self.segments.back() {
-            Some(segment) => *segment,
-            None => return true,
-        };
-        let former_limit = self.limit;
-        let wanted = if self.late { 0 } else { self.wanted_layer };
-        self.limit = packet.picture.limit(self.limit, wanted);
-        let goes_out = packet.picture.temporal <= self.limit;
-        let open = last.end == OPEN;
-        if open && goes_out && self.limit == last.limit {
-            self.keep_on_line(packet, last);
-            return true;
-        }
-        // Where what is missing in front of it begins, if it may have been wanted; else where it begins itself.
-        let missing = self.newest.sequence + 1;
-        let from = if self.missing_was_dropped(packet, !open, !goes_out) {
-            packet.sequence
-        } else {
-            missing
-        };
-        if !goes_out {
-            if open {
-                let end = if from == missing { packet.sequence } else { missing };
-                self.close(end);
-                self.next = self.next.max(last.out(end));
-            } else if from < packet.sequence {
-                self.push(Segment {
-                    out_first: self.next,
-                    source_first: from,
-                    end: packet.sequence,
-                    picture_shift: self.picture_shift,
-                    limit: former_limit,
-                    ..last
-                });
-                self.next += packet.sequence - from;
-            }
-            self.drop_picture(packet, last.tl0_shift);
-            return false;
-        }
-        if open {
-            self.close(packet.sequence);
-        } else if from < packet.sequence {
-            // Under the limit that was: of a picture whose first packets were dropped the last must not go out.
-            self.push(Segment {
-                out_first: self.next,
-                source_first: from,
-                end: packet.sequence,
-                picture_shift: self.picture_shift,
-                limit: former_limit,
-                ..last
-            });
-            self.next += packet.sequence - from;
-        }
-        let next = Segment {
-            out_first: if open { last.out(packet.sequence) } else { self.next },
-            source_first: packet.sequence,
-            end: OPEN,
-            picture_shift: self.picture_shift,
-            limit: self.limit,
-            ..last
-        };
-        self.push(next);
-        self.keep_on_line(packet, next);
-        true
-    }
-
-    /// Counts a dropped packet's picture out of the ids that follow.
-    fn drop_picture(&mut self, packet: &Packet<'_>, tl0_shift: u8) {
-        // Only VP8's ids may move: the others' pictures name their references by how much lower their ids are (RFC
-        // 9628, section 4.2, P_DIFF; dependency descriptor, fdiff), and receivers expect ids to be missing.
-        if packet.codec == Codec::VP8 && packet.timestamp != self.newest.timestamp {
-            self.picture_shift = self.picture_shift.wrapping_sub(1);
-        }
-        if let Some(id) = packet.picture.id {
-            let id = id.wrapping_add(self.picture_shift) & id_mask(packet.codec);
-            self.last_picture[numbering(packet.codec)] = Some((id, packet.picture.tl0.wrapping_add(tl0_shift)));
-        }
-    }
-
-    /// Was all that is missing between the newest packet and this one of pictures that are dropped? `former` and
-    /// `present`: whether the pictures on either side are.
-    fn missing_was_dropped(&self, packet: &Packet<'_>, former: bool, present: bool) -> bool {
-        if packet.timestamp == self.newest.timestamp {
-            return former && present;
-        }
-        let next_to_it = match (self.newest.id, packet.picture.id) {
-            (Some(former), Some(present)) => former.wrapping_add(1).wrapping_sub(present) & id_mask(packet.codec) == 0,
-            _ => false,
-        };
-        let (tail, head) = (!self.newest.marker, !packet.picture.starts);
-        next_to_it && (tail || head) && (former || !tail) && (present || !head)
-    }
-
     fn close(&mut self, end: u64) {
         if let Some(segment) = self.segments.back_mut() {
             segment.end = end;
@@ -541,26 +416,5 @@ fn segments(kind: Kind) -> usize {
     match kind {
         Kind::Audio => SEGMENTS_AUDIO,
         Kind::Video => SEGMENTS_VIDEO,
-    }
-}
-
-fn numbering(codec: Codec) -> usize {
-    usize::from(id_mask(codec) != 0x7fff)
-}
-
-fn id_mask(codec: Codec) -> u16 {
-    match codec {
-        Codec::VP8 | Codec::VP9 => 0x7fff,
-        _ => 0xffff,
-    }
-}
-
-fn newest(packet: &Packet<'_>) -> Newest {
-    Newest {
-        sequence: packet.sequence,
-        timestamp: packet.timestamp,
-        marker: packet.marker,
-        id: packet.picture.id,
-        codec: Some(packet.codec),
     }
 }
