@@ -282,7 +282,7 @@ def _panel(axes: Axes, shown: Mapping[int, Outcome]) -> None:
             if server.name == "engine":
                 ratio = f"{statistics.median(outcome.ratios(server)):.2f}"
                 axes.text(place, 0, ratio, ha="center", va="bottom", fontsize=7, rotation=90, color="white")
-    axes.set_xticks(range(len(shown)), [f"{fan_out} viewers" for fan_out in shown])
+    axes.set_xticks(range(len(shown)), [f"{fan_out} viewer{'s'[: fan_out - 1]}" for fan_out in shown])
 
 
 def table(outcomes: Outcomes) -> Iterator[str]:

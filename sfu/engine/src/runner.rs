@@ -224,6 +224,9 @@ fn run(mut socket: Socket, mut tcp: Option<Tcp>, mut poller: Poller, seed: [u8; 
             let commands = std::mem::take(&mut *lock(&shared.commands));
             for command in commands {
                 shard.command(clock.now(), command);
+                if shard.outbox.waiting() >= HALF_FULL {
+                    flush(clock.now(), socket.halves().1, &mut tcp, &mut shard);
+                }
             }
         }
         rest = 0;
