@@ -44,12 +44,15 @@ async def test_who_lacks_a_codec_is_sent_another(
     await admit(host, patient)
     await meets(guest, doctor)
     await meets(host, patient)
-    for page in (host, guest):
-        await page.wait(lambda page=page: _is_sent(page, expected), f"{expected} for {page.name}", deadline=20)
+    await _is_sent(host, expected)
+    await _is_sent(guest, expected)
     figure(f"without {', '.join(missing)}: {expected} both ways")
 
 
-async def _is_sent(page: Page, expected: str) -> bool:
-    found = await page.evaluate(RECEIVED)
-    assert found == [expected], f"{page.name} decodes {found}"
-    return True
+async def _is_sent(page: Page, expected: str) -> None:
+    async def sent() -> bool:
+        found = await page.evaluate(RECEIVED)
+        assert found == [expected], f"{page.name} decodes {found}"
+        return True
+
+    await page.wait(sent, f"{expected} for {page.name}", deadline=20)
