@@ -229,6 +229,7 @@ impl Shard {
             for (number, slot) in peer.slots.iter_mut().enumerate() {
                 if slot.wanted().map_or(false, |feed| feed.peer == place) {
                     peer.pacer.forget(number);
+                    peer.ways.forget(number);
                 }
                 slot.forget(place);
             }
@@ -261,6 +262,7 @@ impl Shard {
             let track_of = |feed: Feed| (feed.peer, feed.track);
             if former.map(track_of) != feed.map(track_of) {
                 viewer.pacer.forget(number);
+                viewer.ways.forget(number);
             } else if former != feed {
                 viewer.pacer.reconsider(number, viewer.slots[number].showing());
             }
@@ -294,6 +296,7 @@ impl Shard {
                 // What is dropped meanwhile must not look like a loss: it begins anew when it is heard again.
                 viewer.slots[slot].rest();
                 viewer.pacer.forget(slot);
+                viewer.ways.forget(slot);
             }
         }
     }

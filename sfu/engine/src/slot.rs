@@ -268,11 +268,14 @@ impl Slot {
         Ok(rewritten)
     }
 
-    /// The source's packet behind a sequence number the receiver asks for again; nothing where that was never sent:
-    /// what came when its source was muted may have a number, and a place in the store, too.
+    /// The source's packet behind a sequence number the receiver asks for again. Of what is not shown now only what was
+    /// sent: what came when its source was muted may have a number, and a place in the store, too.
     pub fn trace(&self, sequence: u16) -> Option<(Feed, u32, u64)> {
-        let index = self.index_of(sequence).filter(|&index| self.spent.has(index))?;
+        let index = self.index_of(sequence)?;
         let segment = self.segments.iter().rev().find(|s| s.out_first <= index)?;
+        if self.showing != Some((segment.feed, segment.life)) && !self.spent.has(index) {
+            return None;
+        }
         Some((
             segment.feed,
             segment.life,

@@ -47,6 +47,12 @@ impl Ways {
         self.slots.capacity() * std::mem::size_of::<Way>() + self.slots.iter().map(of).sum::<usize>()
     }
 
+    /// What a slot has gathered of somebody goes nowhere any more: it shows another, or that one is muted.
+    pub fn forget(&mut self, slot: usize) {
+        self.slots[slot].group.frames.clear();
+        self.slots[slot].earlier.clear();
+    }
+
     /// Takes effect with each slot's next packet.
     pub fn set(&mut self, mode: SoundMode) {
         self.mode = mode;

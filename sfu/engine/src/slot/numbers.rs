@@ -26,7 +26,7 @@ impl Slot {
         }
         let next = self.next;
         match self.segments.back_mut() {
-            Some(segment) if sequence > segment.source_first => {
+            Some(segment) if sequence > self.newest.sequence => {
                 segment.source_first = sequence;
                 segment.out_first = next;
                 true
