@@ -1,5 +1,8 @@
 //! What every packet of a virtual person says of itself, inside its payload, so that whoever gets it knows the truth.
 
+use crate::client::RED;
+use vardrum_codecs::red;
+
 /// Which frame of which encoding: enough to tell any two frames of a visit apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Frame {
@@ -44,10 +47,24 @@ impl Content {
         out.extend_from_slice(&self.captured.to_be_bytes());
     }
 
-    /// The first content that stands in a payload, whatever stands in front of it.
+    /// The contents of a packet's frames, in their order: of pictures one, of sound as many as were joined. Of RED
+    /// only the primary block counts.
+    pub fn of(payload_type: u8, payload: &[u8]) -> Vec<Content> {
+        let frames = match payload_type {
+            RED => red::primary(payload).expect("RED is well formed"),
+            _ => payload,
+        };
+        let starts = frames.windows(4).enumerate().filter(|(_, four)| *four == MAGIC);
+        starts.filter_map(|(at, _)| Content::read(&frames[at + 4..])).collect()
+    }
+
+    /// The content of a picture's packet.
     pub fn find(payload: &[u8]) -> Option<Content> {
-        let at = payload.windows(4).position(|four| four == MAGIC)? + 4;
-        let bytes = payload.get(at..at + LEN - 4)?;
+        Content::of(0, payload).first().copied()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Content> {
+        let bytes = bytes.get(..LEN - 4)?;
         let u32_at = |i: usize| u32::from_be_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
         Some(Content {
             frame: Frame {

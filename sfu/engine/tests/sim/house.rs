@@ -1,6 +1,6 @@
 //! Who may see and hear whom, as the commands to the shard say, and since when: the truth for the witness.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use vardrum_engine::Micros;
 
@@ -13,6 +13,8 @@ pub struct House {
     muted: HashMap<(u32, u8), bool>,
     /// When what a slot may get last changed: another person or track, muted or not.
     changes: HashMap<(u32, u8), Vec<Micros>>,
+    /// Who ever was to be sent no more than so much: the pacer gives up pictures that wait too long.
+    paced: HashSet<u32>,
 }
 
 impl House {
@@ -55,6 +57,19 @@ impl House {
         for (viewer, slot) in ended {
             self.show(now, viewer, slot, None);
         }
+    }
+
+    /// Sound goes to a viewer in another way: what was missing has no number any more.
+    pub fn sound(&mut self, now: Micros, viewer: u32) {
+        (0..2).for_each(|slot| self.changed(now, viewer, slot));
+    }
+
+    pub fn pace(&mut self, viewer: u32) {
+        self.paced.insert(viewer);
+    }
+
+    pub fn is_paced(&self, viewer: u32) -> bool {
+        self.paced.contains(&viewer)
     }
 
     fn changed(&mut self, now: Micros, viewer: u32, slot: u8) {

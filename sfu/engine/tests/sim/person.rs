@@ -185,16 +185,14 @@ impl Person {
         }
         let payload = &packet[rtp::payload(packet, &header).expect("padding is well formed")];
         for slot in &mut self.slots {
-            if header.ssrc == slot.ssrc && header.payload_type == RED {
-                let blocks = red::parse(payload).expect("RED of the server");
-                let primary = blocks.primary().data;
-                slot.take(now, header.sequence, header.timestamp, header.marker, primary, false);
-                slot.recover(header.sequence, blocks);
-            } else if header.ssrc == slot.ssrc {
-                slot.take(now, header.sequence, header.timestamp, header.marker, payload, false);
+            if header.ssrc == slot.ssrc {
+                slot.take(now, &header, header.sequence, payload, false);
+                if header.payload_type == RED {
+                    slot.recover(header.sequence, red::parse(payload).expect("RED of the server"));
+                }
             } else if header.ssrc == slot.rtx_ssrc && payload.len() >= 2 {
                 let number = u16::from_be_bytes([payload[0], payload[1]]);
-                slot.take(now, number, header.timestamp, header.marker, &payload[2..], true);
+                slot.take(now, &header, number, &payload[2..], true);
             }
         }
     }

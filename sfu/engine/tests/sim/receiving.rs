@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::client::OPUS;
 use crate::content::Content;
 use crate::decoder::{Decoder, Piece};
 use crate::network::MS;
 use vardrum_codecs::red;
 use vardrum_engine::reception::Reception;
-use vardrum_engine::rtp::Unwrapper;
+use vardrum_engine::rtp::{Header, Unwrapper};
 use vardrum_engine::{rtcp, Micros};
 
 /// What browsers wait before they believe that a packet is lost, and how often they ask.
@@ -64,7 +65,8 @@ impl Slot {
     }
 
     /// Takes a media packet, or with `repaired` what was in an RTX packet.
-    pub fn take(&mut self, now: Micros, sequence: u16, timestamp: u32, marker: bool, payload: &[u8], repaired: bool) {
+    pub fn take(&mut self, now: Micros, header: &Header, sequence: u16, payload: &[u8], repaired: bool) {
+        let (timestamp, marker, payload_type) = (header.timestamp, header.marker, header.payload_type);
         let index = self.unwrapper.unwrap(sequence);
         self.last_packet = now;
         if !repaired {
@@ -96,7 +98,7 @@ impl Slot {
             );
             self.decoder.run(&self.pieces, now);
         } else {
-            let content = Content::find(payload).expect("sound of ours");
+            let content = *Content::of(payload_type, payload).last().expect("sound of ours");
             let before = self.sounds.insert(index, content);
             assert!(
                 before.map_or(true, |before| before == content),
@@ -110,7 +112,7 @@ impl Slot {
         let index = self.unwrapper.unwrap(sequence);
         for (place, block) in blocks.redundant().enumerate() {
             let back = blocks.redundant().count() - place;
-            let content = Content::find(block.data).expect("sound of ours");
+            let content = *Content::of(OPUS, block.data).last().expect("sound of ours");
             let before = *self.sounds.entry(index - back as u64).or_insert(content);
             assert_eq!(before, content, "RED says something else than was said");
             self.missing.remove(&(index - back as u64));

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use crate::client::{CAMERA, MICROPHONE};
 use crate::network::{Conditions, MS};
 use crate::world::World;
-use vardrum_engine::command::{Command, SoundMode};
 use vardrum_engine::Micros;
 
 /// What was seen of a visit, for figures.
@@ -66,7 +65,7 @@ fn something(world: &mut World) {
     let place = present[world.random.below(present.len())];
     let other = present[world.random.below(present.len())];
     let (one, two) = (world.places[place].person.id, world.places[other].person.id);
-    match world.random.below(17) {
+    match world.random.below(19) {
         0..=3 => {
             let slot = 2 + world.random.below(2) as u8;
             if let Some((by, track, layer)) = world.house.shown(one, slot) {
@@ -98,20 +97,14 @@ fn something(world: &mut World) {
             world.forge(place, SocketAddr::from(([198, 51, 100, 9], 53)).into())
         }
         11 => world.places[place].person.sending.camera_on ^= true,
-        12 if present.len() > 2 => world.leave(place),
+        12 => world.sound(one),
+        14 => world.target(one),
+        15 => world.probe(one),
+        16 if present.len() > 2 => world.leave(place),
         13 if world.places.len() < 6 => {
             let (up, down) = conditions(world);
             world.join(up, down);
             world.introduce();
-        }
-        14 => {
-            let (redundancy, copies) = (world.random.below(3) as u8, world.random.below(3) as u8);
-            let mode = SoundMode {
-                redundancy,
-                copies,
-                ..SoundMode::default()
-            };
-            world.command(Command::SetSound { peer: one, mode });
         }
         _ => {
             let (up, down) = conditions(world);
@@ -133,5 +126,8 @@ fn settle(world: &mut World) {
     world.calm();
     for place in &mut world.places {
         place.person.sending.camera_on = true;
+    }
+    for place in world.present() {
+        world.unlimited(world.places[place].person.id);
     }
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::client::RED;
 use crate::content::{Content, Frame};
 use crate::decoder::Piece;
 use crate::house::House;
-use vardrum_codecs::red;
 use vardrum_engine::address::Address;
 use vardrum_engine::command::Keys;
 use vardrum_engine::rtp::{self, Unwrapper};
@@ -19,6 +17,8 @@ pub struct Left {
     at: Micros,
     hash: u64,
     content: Content,
+    /// The source's number of the last frame in it, where several are joined.
+    last: u32,
     timestamp: u32,
     picture: Option<u16>,
 }
@@ -175,18 +175,15 @@ impl Witness {
             };
             assert!(step <= most && (step > 0 || same_frame), "picture ids: {}", place());
         }
-        if holes > 0 {
+        let given_up = slot > 1 && house.is_paced(viewer);
+        if holes > 0 && !given_up {
             if !same_source {
                 // Numbers that were kept for what came too late, or never.
                 let arrived = &self.arrived[&source(a.content.frame)];
                 let end = house.next_change(viewer, slot, a.at).min(b.at);
-                let came = arrived.range(a.content.sequence + 1..).filter(|(_, &at)| at <= end);
-                let newest = came
-                    .clone()
-                    .map(|(&sequence, _)| sequence)
-                    .max()
-                    .unwrap_or(a.content.sequence);
-                let lost = u64::from(newest - a.content.sequence) - came.count() as u64;
+                let came = arrived.range(a.last + 1..).filter(|(_, &at)| at <= end);
+                let newest = came.clone().map(|(&sequence, _)| sequence).max().unwrap_or(a.last);
+                let lost = u64::from(newest - a.last) - came.count() as u64;
                 return assert!(
                     holes <= lost,
                     "{holes} numbers without a packet, of which {lost} were lost: {}",
@@ -201,7 +198,7 @@ impl Witness {
                 .next_change(viewer, slot, b.at)
                 .min(switched.map_or(Micros::MAX, |(_, left)| left.at));
             let arrived = &self.arrived[&source(b.content.frame)];
-            let between: Vec<(u32, Option<&Micros>)> = (a.content.sequence + 1..b.content.sequence)
+            let between: Vec<(u32, Option<&Micros>)> = (a.last + 1..b.content.sequence)
                 .map(|sequence| (sequence, arrived.get(&sequence)))
                 .collect();
             let came = between
@@ -238,12 +235,13 @@ impl Viewer {
         let sealed = hash(0, bytes);
         let number = header.ssrc - self.id * 100;
         if number > 10 {
-            self.repair_leaves(bytes, header);
+            self.repair_leaves(now, bytes, header, house);
             return true;
         }
         let stream = self.streams.entry(header.ssrc).or_default();
         let index = stream.unwrapper.unwrap(header.sequence);
-        if let Some(before) = stream.left.get(&index) {
+        // What a repair brought before has no hash here yet.
+        if let Some(before) = stream.left.get(&index).filter(|before| before.hash != 0) {
             assert_eq!(before.hash, sealed, "one SRTP index over two packets, slot {number}");
             return true;
         }
@@ -253,7 +251,7 @@ impl Viewer {
         if payload.is_empty() {
             let before = stream.padding.insert(index, sealed);
             assert!(
-                before.map_or(true, |before| before == sealed),
+                before.map_or(true, |before| before == sealed || before == 0),
                 "one SRTP index over two paddings"
             );
             return false;
@@ -262,11 +260,8 @@ impl Viewer {
             !stream.padding.contains_key(&index),
             "one SRTP index over padding and a packet"
         );
-        let payload = match header.payload_type {
-            RED => red::primary(payload).expect("RED of the server"),
-            _ => payload,
-        };
-        let content = Content::find(payload).expect("a payload of somebody");
+        let contents = Content::of(header.payload_type, payload);
+        let content = *contents.first().expect("a payload of somebody");
         let (by, track) = (content.frame.by, content.frame.track);
         assert!(
             house.allows(self.id, number as u8 - 1, by, track),
@@ -274,17 +269,20 @@ impl Viewer {
             self.id,
             number - 1
         );
-        let same = stream.numbers.insert((source(content.frame), content.sequence), index);
-        // Who is shown again may begin anew with a key frame that was late.
-        let again = same.map_or(true, |former| {
-            house.next_change(self.id, number as u8 - 1, stream.left[&former].at) < now
-        });
-        assert!(again, "a packet under two numbers: {content:?}");
+        for content in &contents {
+            let same = stream.numbers.insert((source(content.frame), content.sequence), index);
+            // Who is shown again may begin anew with a key frame that was late.
+            let again = same.map_or(true, |former| {
+                house.next_change(self.id, number as u8 - 1, stream.left[&former].at) < now
+            });
+            assert!(again, "a packet under two numbers: {content:?}");
+        }
         let picture = (number > 2).then(|| Piece::read(payload, header.timestamp, header.marker).picture);
         let left = Left {
             at: now,
             hash: sealed,
             content,
+            last: contents.last().map_or(0, |content| content.sequence),
             timestamp: header.timestamp,
             picture,
         };
@@ -293,8 +291,8 @@ impl Viewer {
     }
 
     /// RTX: an index of its own each time, and in it what was sent before.
-    fn repair_leaves(&mut self, bytes: &[u8], header: rtp::Header) {
-        let sealed = hash(0, bytes);
+    fn repair_leaves(&mut self, now: Micros, bytes: &[u8], header: rtp::Header, house: &House) {
+        let (sealed, slot) = (hash(0, bytes), (header.ssrc - self.id * 100 - 11) as u8);
         let index = self
             .repair_numbers
             .entry(header.ssrc)
@@ -320,7 +318,28 @@ impl Viewer {
         let content = Content::find(&payload[2..]).expect("a payload of somebody");
         let picture = Piece::read(&payload[2..], header.timestamp, header.marker).picture;
         let first = stream.left.iter().rev().find(|(&index, _)| index as u16 == sequence);
-        let first = first.expect("a repair of what never was sent").1;
+        let first = match first {
+            Some((_, first)) => *first,
+            None => {
+                // What the pacer gave up for a key frame behind it, and yet belongs to that.
+                let (by, track) = (content.frame.by, content.frame.track);
+                assert!(
+                    house.allows(self.id, slot, by, track),
+                    "a repair of what is not shown: {content:?}"
+                );
+                let newest = stream.unwrapper.newest().expect("begun");
+                let left = Left {
+                    at: now,
+                    hash: 0,
+                    content,
+                    last: content.sequence,
+                    timestamp: header.timestamp,
+                    picture: Some(picture),
+                };
+                let index = newest - u64::from((newest as u16).wrapping_sub(sequence));
+                *stream.left.entry(index).or_insert(left)
+            }
+        };
         assert_eq!(first.content, content, "a repair of another packet");
         assert_eq!(first.timestamp, header.timestamp, "a repair under another time");
         assert_eq!(first.picture, Some(picture), "a repair under another picture id");

@@ -13,7 +13,7 @@ use crate::sending::Outgoing;
 use crate::testing::Random;
 use crate::witness::Witness;
 use vardrum_engine::address::Address;
-use vardrum_engine::command::Command;
+use vardrum_engine::command::{Command, SoundMode};
 use vardrum_engine::counters::Count;
 use vardrum_engine::shard::Shard;
 use vardrum_engine::srtp::Profile;
@@ -271,6 +271,42 @@ impl World {
     pub fn mute(&mut self, peer: u32, track: u8, muted: bool) {
         self.house.mute(self.now, peer, track, muted);
         self.command(Command::Mute { peer, track, muted });
+    }
+
+    /// Sound goes to a person in some way: RED, twice, joined.
+    pub fn sound(&mut self, peer: u32) {
+        let mode = SoundMode {
+            redundancy: self.random.below(3) as u8,
+            copies: self.random.below(3) as u8,
+            joined: self.random.one_in(3),
+            pauses_dropped: self.random.one_in(3),
+        };
+        self.house.sound(self.now, peer);
+        self.command(Command::SetSound { peer, mode });
+    }
+
+    /// A person is sent no more than this.
+    pub fn target(&mut self, peer: u32) {
+        let bits_per_second = 20_000 << self.random.below(6);
+        self.house.pace(peer);
+        self.command(Command::SetTarget { peer, bits_per_second });
+    }
+
+    pub fn unlimited(&mut self, peer: u32) {
+        let bits_per_second = 0;
+        self.command(Command::SetTarget { peer, bits_per_second });
+    }
+
+    /// A person is sent padding for a while, to see what gets through.
+    pub fn probe(&mut self, peer: u32) {
+        self.house.pace(peer);
+        let probe = Command::Probe {
+            peer,
+            id: 1 + self.random.below(100) as u16,
+            bits_per_second: 100_000 << self.random.below(4),
+            milliseconds: self.random.below(400) as u16,
+        };
+        self.command(probe);
     }
 
     /// A NAT gives a person another port, and says nothing.
