@@ -52,6 +52,11 @@ impl Repacketizer {
         self.count as u32 * frame_samples(self.toc)
     }
 
+    /// Bytes of all frames, without what tells their number and lengths.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

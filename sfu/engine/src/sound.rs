@@ -21,6 +21,8 @@ use silence::{Silence, Verdict};
 /// 60 ms: what joined packets last, and how long the first of them waits for the others.
 const JOINED: u32 = 2_880;
 const JOINED_WAIT: Micros = 60_000;
+/// Bytes of payload that we put together for one packet: as many as browsers send.
+const LONGEST: usize = 1_200;
 /// RFC 6464: the voice flag, and the level below it.
 const VOICE: u8 = 0x80;
 
@@ -96,7 +98,8 @@ impl Group {
             return self.frames.push(payload, JOINED);
         }
         let next = self.about.timestamp.wrapping_add(self.frames.duration());
-        if about.timestamp != next || about.marker || !self.frames.push(payload, JOINED) {
+        let fits = self.frames.len() + payload.len() <= LONGEST;
+        if !fits || about.timestamp != next || about.marker || !self.frames.push(payload, JOINED) {
             return false;
         }
         self.about.level = louder(self.about.level, about.level);
@@ -271,6 +274,8 @@ impl Peer {
                 redundant.clear();
                 let number = (index, about.timestamp);
                 let carries = way.earlier.write(&mut redundant, number, payload, redundancy, opus);
+                // What no datagram takes would be dropped, with the number that it has by now.
+                let carries = carries && redundant.len() <= LONGEST;
                 way.earlier.keep(index, about.timestamp, payload);
                 if carries {
                     envelope.payload_type = red;

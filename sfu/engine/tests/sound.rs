@@ -302,6 +302,29 @@ fn sound_for_a_starved_viewer_is_joined_to_60_ms_and_never_over_a_gap() {
 }
 
 #[test]
+fn long_packets_are_neither_joined_nor_made_redundant_beyond_a_datagram() {
+    for mode in [RED_ONE, SoundMode { joined: true, ..PLAIN }] {
+        let mut house = House::new();
+        house.speak(1..3);
+        house.set(mode);
+        for at in 3..9 {
+            let mut long = opus(at);
+            long.resize(900, 7);
+            let packet = house.anna.packet_of(MICROPHONE, 0, OPUS, at * FRAME, false, &long);
+            house.send(packet);
+        }
+        house.pass(100);
+        let got = house.bo.got(SOUND_SLOT);
+        in_a_row(&got);
+        let numbers: Vec<u32> = got.iter().map(|got| frames(&got.payload)[0]).collect();
+        // The first long one still has room for a short one before it.
+        let rest = numbers.iter().copied().filter(|number| *number > 3 && *number < 9);
+        assert_eq!(rest.collect::<Vec<_>>(), [4, 5, 6, 7, 8], "{mode:?}");
+        assert_eq!(house.count(Count::DropTooLarge), 0);
+    }
+}
+
+#[test]
 fn pauses_are_not_sent_and_leave_no_gap_in_the_numbers() {
     let mut house = House::new();
     house.set(SoundMode {
