@@ -188,7 +188,8 @@ impl Slot {
     ///
     /// Errors: why it does not go out.
     fn choose(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<(), Count> {
-        let leaps = packet.sequence > self.newest.sequence + LEAP;
+        // Numbers kept for what is missing among dropped pictures lead the receiver around as well: it sees none of them.
+        let leaps = packet.sequence > self.newest.sequence + LEAP || self.next > self.spent.newest() + LEAP;
         // Another codec has ids of its own, from its key frame on.
         let other_codec = packet.sequence > self.newest.sequence && self.newest.codec != Some(packet.codec);
         if self.showing == Some((feed, life)) && (leaps || other_codec) {

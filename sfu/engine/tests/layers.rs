@@ -171,6 +171,23 @@ fn a_lost_picture_keeps_its_numbers_and_goes_out_late_where_it_is_wanted() {
 }
 
 #[test]
+fn a_publisher_whose_dropped_pictures_are_far_apart_does_not_lead_a_viewer_around() {
+    let mut house = House::new(0);
+    house.sends(0..3);
+    assert_eq!(numbers(&house.got()), [0, 2]);
+    let ssrc = house.anna.ssrc(CAMERA, 0, false);
+    // Between pictures that nobody gets, 63,000 numbers are missing in all: nearly once around.
+    for step in 1..=255u16 {
+        house.anna.start_at(ssrc, 250 * step);
+        let packets = house.anna.layered(0, 1 + 2 * step, 1, 0, false, false, 2);
+        house.send(packets);
+    }
+    let packets = house.anna.layered(0, 600, 0, 9, false, true, 2);
+    house.send(packets);
+    assert_eq!(numbers(&house.got()), [600], "the viewer still opens what comes");
+}
+
+#[test]
 fn padding_that_was_lost_is_repaired_by_a_number_alone() {
     let mut house = House::new(0);
     house.sends(0..3);
