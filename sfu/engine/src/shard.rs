@@ -37,6 +37,8 @@ pub struct Shard {
     by_ssrc: HashMap<u32, usize, Keyed>,
     timetable: Timetable,
     grain: usize,
+    /// Where a tick that filled the outbox ended: the next one begins there, or who comes last would never be visited.
+    tick_from: usize,
     pub(crate) clock: ServerClock,
     rng: Rng,
     pub(crate) strangers: Strangers,
@@ -60,6 +62,7 @@ impl Shard {
             by_ssrc: HashMap::with_hasher(keyed),
             timetable: Timetable::default(),
             grain: 1,
+            tick_from: 0,
             clock: ServerClock { ntp_at_start },
             rng,
             scratch: Vec::with_capacity(2048),
@@ -150,9 +153,10 @@ impl Shard {
     /// Does what time brings; to be called at `next_deadline`, or each 10 ms or so. Where it fills the outbox, the rest
     /// is due at once.
     pub fn tick(&mut self, now: Micros) {
-        let mut from = 0;
+        let mut from = std::mem::take(&mut self.tick_from);
         while let Some(place) = self.timetable.next(from, now) {
             if self.outbox.waiting() >= HALF_FULL {
+                self.tick_from = place;
                 return;
             }
             from = place + 1;

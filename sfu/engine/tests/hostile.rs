@@ -240,6 +240,28 @@ fn random_commands_and_control_packets_never_panic() {
 }
 
 #[test]
+fn whoever_is_sent_most_keeps_nobody_else_waiting() {
+    let mut shard = Shard::new([1; 16], 0);
+    let mut clients: Vec<Client> = (1..=6).map(|id| Client::connect(&mut shard, id, 0)).collect();
+    for peer in 1..=5 {
+        let probe = Command::Probe {
+            peer,
+            id: 1,
+            bits_per_second: 100_000_000,
+            milliseconds: 2_000,
+        };
+        shard.command(0, probe);
+    }
+    for tick in 1..=400 {
+        shard.tick(tick * 5 * MS);
+        let last = clients.last_mut().unwrap();
+        deliver(&mut shard, &mut [last]);
+    }
+    let reports = clients[5].control.len();
+    assert!(reports >= 4, "{reports} reports in 2 s");
+}
+
+#[test]
 fn floods_of_handshakes_and_of_unknown_packets_stay_bounded() {
     let (mut shard, anna, _) = two(0);
     for _ in 0..100_000 {
