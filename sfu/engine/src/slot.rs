@@ -175,6 +175,15 @@ impl Slot {
         self.asked = None;
     }
 
+    /// Shows `feed` no more until its next key frame, or one of another layer of its track; `false` if it was not shown.
+    pub fn leave(&mut self, feed: Feed) -> bool {
+        let shown = self.showing.map_or(false, |(shown, _)| shown == feed);
+        if shown {
+            self.rest();
+        }
+        shown
+    }
+
     fn wants_track_of(&self, feed: Feed) -> bool {
         self.wanted
             .map_or(false, |wanted| wanted.peer == feed.peer && wanted.track == feed.track)

@@ -432,3 +432,29 @@ fn sequence_numbers_wrap_without_a_seam() {
         assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
     }
 }
+
+#[test]
+fn who_watches_a_layer_that_is_stopped_sees_another_within_half_a_second() {
+    let mut house = House::new(1);
+    for number in 0..10 {
+        for layer in [0, 1] {
+            let packet = house.picture(layer, number, number == 0);
+            house.anna_sends(packet);
+        }
+        house.pass(50);
+    }
+    assert!(house.bo.got(PICTURE_SLOT).len() >= 10);
+    house.anna.control.clear();
+    let mut seen_after = None;
+    for number in 10..20 {
+        // Anna's encoder answers a request in time for its next picture.
+        let key = house.anna.count(|p| matches!(p, Packet::Pli { .. })) > 0;
+        let packet = house.picture(0, number, key);
+        house.anna_sends(packet);
+        if !house.bo.got(PICTURE_SLOT).is_empty() {
+            seen_after = seen_after.or(Some((number - 9) * 50));
+        }
+        house.pass(50);
+    }
+    assert!(seen_after.map_or(false, |ms| ms <= 400), "{seen_after:?} ms");
+}
