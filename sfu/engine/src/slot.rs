@@ -35,6 +35,9 @@ const OFF_LINE_AUDIO: u32 = 48 * 40;
 /// A leap of a source's numbers by more is a new beginning: a receiver that is led half around loses its SRTP
 /// roll-over counter for good, and the slot with it.
 const LEAP: u64 = 256;
+/// So much of it each packet that goes out gives back: of a source that leaps all the time a receiver that loses a few
+/// packets would be led around as well. Three of four may be missing for as long as it takes.
+const GIVEN_BACK: u64 = 3;
 
 /// How a packet goes out of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct Slot {
     first: u64,
     began: u64,
     spent: Spent,
+    /// How many numbers may be missing until the next packet.
+    leap: u64,
     last_timestamp: Option<u32>,
     /// Of VP8 and VP9, and of what a dependency descriptor numbers: neither may go back.
     last_picture: [Option<(u16, u8)>; 2],
@@ -121,6 +126,7 @@ impl Slot {
             first: next,
             began: next,
             spent: Spent::new(next - 1),
+            leap: LEAP,
             last_timestamp: None,
             last_picture: [None; 2],
             line: Line { base, rate },
@@ -197,12 +203,15 @@ impl Slot {
     ///
     /// Errors: why it does not go out.
     fn choose(&mut self, feed: Feed, life: u32, packet: &Packet<'_>) -> Result<(), Count> {
-        // Numbers kept for what is missing among dropped pictures lead the receiver around as well: it sees none of them.
-        let leaps = packet.sequence > self.newest.sequence + LEAP || self.next > self.spent.newest() + LEAP;
         // Another codec has ids of its own, from its key frame on.
         let other_codec = packet.sequence > self.newest.sequence && self.newest.codec != Some(packet.codec);
-        if self.showing == Some((feed, life)) && (leaps || other_codec) {
-            self.rest();
+        if self.showing == Some((feed, life)) {
+            let missing = packet.sequence.saturating_sub(self.newest.sequence + 1);
+            if other_codec || missing > self.leap {
+                self.rest();
+            } else {
+                self.leap -= missing;
+            }
         }
         if self.select(self.showing, (feed, life), packet)? {
             self.begin(feed, life, packet);
@@ -261,6 +270,7 @@ impl Slot {
         if !self.spent.take(rewritten.index) {
             return Err(Count::DropIndexSpent);
         }
+        self.leap = (self.leap + GIVEN_BACK).min(LEAP);
         if rewritten.index >= self.next {
             self.next = rewritten.index + 1;
             if let Some(picture) = rewritten.picture {

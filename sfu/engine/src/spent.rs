@@ -18,11 +18,6 @@ impl Spent {
         }
     }
 
-    /// The newest index that was taken.
-    pub fn newest(&self) -> u64 {
-        self.newest
-    }
-
     /// Whether an index was taken, as far as is known.
     pub fn has(&self, index: u64) -> bool {
         index <= self.newest

@@ -188,6 +188,25 @@ fn a_publisher_whose_dropped_pictures_are_far_apart_does_not_lead_a_viewer_aroun
 }
 
 #[test]
+fn a_publisher_whose_packets_are_far_apart_leads_no_viewer_around_that_loses_some() {
+    let mut house = House::new(255);
+    house.sends(0..3);
+    assert_eq!(numbers(&house.got()), [0, 1, 2]);
+    let ssrc = house.anna.ssrc(CAMERA, 0, false);
+    for step in 1..=255u16 {
+        house.anna.start_at(ssrc, 250 * step);
+        for mut lost in house.anna.layered(0, 2 + step, 0, 0, false, false, 2) {
+            house.shard.datagram(house.now, house.anna.address, &mut lost);
+        }
+        house.now += 5 * MS;
+        house.shard.outbox.clear();
+    }
+    let packets = house.anna.layered(0, 600, 0, 9, false, true, 2);
+    house.send(packets);
+    assert_eq!(numbers(&house.got()), [600], "the viewer still opens what comes");
+}
+
+#[test]
 fn padding_that_was_lost_is_repaired_by_a_number_alone() {
     let mut house = House::new(0);
     house.sends(0..3);

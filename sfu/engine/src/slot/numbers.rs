@@ -3,7 +3,7 @@
 use crate::counters::Count;
 use crate::packet::{Feed, Packet};
 
-use super::Slot;
+use super::{Slot, GIVEN_BACK, LEAP};
 
 impl Slot {
     /// As `accept`, but only the timestamp is decided; `number` follows for what goes out.
@@ -41,6 +41,7 @@ impl Slot {
         let index = self.next;
         let fresh = self.spent.take(index);
         debug_assert!(fresh, "an index is given twice");
+        self.leap = (self.leap + GIVEN_BACK).min(LEAP);
         self.next += 1;
         self.last_timestamp = Some(timestamp);
         self.packets = self.packets.wrapping_add(1);
