@@ -208,11 +208,9 @@ impl Tcp {
     /// `false`: there are too many already, and this one was closed.
     fn open(&mut self, stream: TcpStream, at: SocketAddr, now: Micros, shard: &mut Shard) -> bool {
         let source = source(at.ip());
-        if self.by_source.get(&source).map_or(false, |&n| n >= MAX_FROM_ONE) {
-            return false;
-        }
-        if self.by_address.len() >= MAX_CONNECTIONS {
-            match self.spare(now) {
+        let many = self.by_source.get(&source).map_or(false, |&n| n >= MAX_FROM_ONE);
+        if many || self.by_address.len() >= MAX_CONNECTIONS {
+            match self.spare(now, Some(source).filter(|_| many)) {
                 Some(index) => self.close(index, now, shard),
                 None => return false,
             }
@@ -260,10 +258,11 @@ impl Tcp {
     }
 
     /// Which connection gives way to a new one: a stranger, so that a flood of them keeps nobody out, or one on which
-    /// nothing comes though it is open, as of browsers that have found UDP to work.
-    fn spare(&self, now: Micros) -> Option<usize> {
+    /// nothing comes though it is open, as of browsers that have found UDP to work. `from`: only one from there will do.
+    fn spare(&self, now: Micros, from: Option<IpAddr>) -> Option<usize> {
         let open = self.connections.iter().enumerate();
         open.filter_map(|(index, connection)| Some((index, connection.as_ref()?)))
+            .filter(|(_, connection)| from.map_or(true, |from| connection.source == from))
             .filter(|(_, connection)| !connection.known || connection.ends + UNUSED <= now + IDLE)
             .min_by_key(|(_, connection)| connection.ends)
             .map(|(index, _)| index)
