@@ -6,6 +6,7 @@
 
 import { Call } from "./call.js";
 import { Chat } from "./chat.js";
+import { Cushion } from "./cushion.js";
 import { describeDevice } from "./device.js";
 import { captureScreen } from "./devices.js";
 import { suggest } from "./i18n.js";
@@ -48,6 +49,7 @@ export class Visit extends EventTarget {
   #socket;
   #recovery;
   #call = null;
+  #cushion = new Cushion();
   #welcome = null;
   #iceServers = [];
 
@@ -272,6 +274,7 @@ export class Visit extends EventTarget {
     this.#call = new Call({ slots, send, iceServers: this.#iceServers });
     this.#call.addEventListener("state", () => this.#say("network"));
     this.#slots.attach(this.#call);
+    this.#cushion.attach(this.#call);
     this.#tracks();
     void this.#offer(false);
   }
@@ -280,6 +283,7 @@ export class Visit extends EventTarget {
     this.#call?.close();
     this.#call = null;
     this.#slots.attach(null);
+    this.#cushion.attach(null);
     this.silent = false;
   }
 
