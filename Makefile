@@ -29,8 +29,8 @@ run: $(VENV)/.run ## a demonstration visit; ARGS="…" is handed to `vardrum dem
 test: test-rust test-debian-rust test-python ## all tests, real browsers included
 
 # All fuzzing of one run takes a minute: two thirds in the engine, one in Python.
-test-rust: export VARDRUM_FUZZ_SECONDS ?= 40
-test-python: export VARDRUM_FUZZ_SECONDS ?= 20
+test-rust: export FUZZ_SECONDS ?= 40
+test-python: export FUZZ_SECONDS ?= 20
 
 test-rust: $(VENV)/.system-test
 	for crate in $(CRATES); do cargo test --quiet --offline --locked --manifest-path $$crate/Cargo.toml; done
@@ -45,10 +45,10 @@ test-python: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
 
 fuzz: SECONDS ?= 600
-fuzz: export VARDRUM_FUZZ_SEED ?= $(shell date +%s)
+fuzz: export FUZZ_SEED ?= $(shell date +%s)
 fuzz: $(VENV)/.test ## nearly valid input to every parser for SECONDS=600, counted; another beginning each time
-	VARDRUM_FUZZ_SECONDS=$$(($(SECONDS) * 2 / 3)) cargo test --quiet --offline --locked --manifest-path sfu/engine/Cargo.toml --test fuzz
-	VARDRUM_FUZZ_SECONDS=$$(($(SECONDS) / 3)) $(BIN)/python -m pytest -q tests/fuzz/test_parsers.py
+	FUZZ_SECONDS=$$(($(SECONDS) * 2 / 3)) cargo test --quiet --offline --locked --manifest-path sfu/engine/Cargo.toml --test fuzz
+	FUZZ_SECONDS=$$(($(SECONDS) / 3)) $(BIN)/python -m pytest -q tests/fuzz/test_parsers.py
 
 lint: $(VENV)/.system-lint $(VENV)/.test ## ruff, mypy, rustfmt and clippy, warnings as errors
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Every parser of what clients send, in Python, under text and bytes that are nearly right; executions are counted.
 
-`VARDRUM_FUZZ_SECONDS` is shared among the parsers (2 by itself, more in `make test` and `make fuzz`), and
-`VARDRUM_FUZZ_SEED` is where chance begins; what fails is printed, and belongs into a test of its own then. The
+`FUZZ_SECONDS` is shared among the parsers (2 by itself, more in `make test` and `make fuzz`), and
+`FUZZ_SEED` is where chance begins; what fails is printed, and belongs into a test of its own then. The
 engine's parsers are in `sfu/engine/tests/fuzz`. This and that share one budget.
 """
 
@@ -30,8 +30,8 @@ from vardrum.tests.unit.test_live_messages import EXAMPLES
 
 E = TypeVar("E", bound=Exception)
 
-SECONDS = float(os.environ.get("VARDRUM_FUZZ_SECONDS", "2"))
-SEED = os.environ.get("VARDRUM_FUZZ_SEED", "1")
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "2"))
+SEED = os.environ.get("FUZZ_SEED", "1")
 ODD = (
     *(b"", b"\0", b"\xff", b"\xc3\xa5", b"\xed\xa0\x80", b"-1", b"65536", b"1e999", b"9" * 400, b"null", b"{}", b"[["),
     *(b"\r\n", b"\r\na=", b'"', b"\\u0000", b"\\ud800", b":", b";", b"=", b"%", b"\x16\xfe\xfd", b"\xe2\x80\xa8"),

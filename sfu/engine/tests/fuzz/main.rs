@@ -1,8 +1,8 @@
 //! Every parser of what comes from outside, under bytes that are nearly right: nothing panics, nothing overflows,
 //! and what is read again after it was written is the same.
 //!
-//! No coverage guides it; valid inputs do, of which a few bits, bytes and pieces go wrong. `VARDRUM_FUZZ_SECONDS`
-//! shares so much time among the parsers (5 by itself, more in `make test` and `make fuzz`), and `VARDRUM_FUZZ_SEED`
+//! No coverage guides it; valid inputs do, of which a few bits, bytes and pieces go wrong. `FUZZ_SECONDS`
+//! shares so much time among the parsers (5 by itself, more in `make test` and `make fuzz`), and `FUZZ_SEED`
 //! is where chance begins. An input that fails is printed; it belongs into `KNOWN` then.
 
 #[allow(dead_code)]
@@ -107,8 +107,8 @@ fn run(target: &mut Target, bytes: &[u8]) {
 
 #[test]
 fn whatever_the_bytes_no_parser_fails() {
-    let seconds = number("VARDRUM_FUZZ_SECONDS", 5);
-    let seed = number("VARDRUM_FUZZ_SEED", 1);
+    let seconds = number("FUZZ_SECONDS", 5);
+    let seed = number("FUZZ_SEED", 1);
     let mut targets = protocols::targets();
     targets.extend(codecs::targets());
     targets.extend(shards::targets());

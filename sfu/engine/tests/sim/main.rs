@@ -1,6 +1,6 @@
 //! Visits on a simulated network: a thousand seeds a run, each a few virtual seconds; the one that fails is printed.
 //!
-//! `VARDRUM_SEED=n cargo test --test sim` replays exactly that one; `VARDRUM_SEEDS=n` runs so many.
+//! `SIM_SEED=n cargo test --test sim` replays exactly that one; `SIM_SEEDS=n` runs so many.
 
 #[allow(dead_code)]
 #[path = "../../src/testing.rs"]
@@ -49,16 +49,16 @@ impl AddAssign for Seen {
 /// Runs one seed; says which it was if it fails.
 fn run(seed: u64) -> Result<Seen, u64> {
     std::panic::catch_unwind(|| visit::run(seed)).map_err(|_| {
-        report!("seed {seed} failed; again: VARDRUM_SEED={seed} cargo test --test sim");
+        report!("seed {seed} failed; again: SIM_SEED={seed} cargo test --test sim");
         seed
     })
 }
 
 #[test]
 fn whatever_the_network_does_a_visit_keeps_its_promises() {
-    let seeds: Vec<u64> = match number("VARDRUM_SEED") {
+    let seeds: Vec<u64> = match number("SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("VARDRUM_SEEDS").unwrap_or(1000)).rev().collect(),
+        None => (1..=number("SIM_SEEDS").unwrap_or(1000)).rev().collect(),
     };
     let count = seeds.len();
     let (left, seen, failed) = (Mutex::new(seeds), Mutex::new(Seen::default()), Mutex::new(vec![]));
