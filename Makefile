@@ -18,7 +18,7 @@ OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings 
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-peers bench-churn picture clean
+.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-network bench-peers bench-churn picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -73,6 +73,11 @@ bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cos
 
 bench-crowd: $(VENV)/.bench ## how many visits of native bots this machine carries, and how much delay
 	$(BIN)/python -m vardrum.bench.crowd $(ARGS)
+
+bench-network: RUNS ?= 1
+bench-network: CASES ?= three
+bench-network: $(VENV)/.test ## what a phone on bad networks sees and hears, in real browsers; RUNS=3 CASES="300 step"; as root
+	$(BIN)/python -m vardrum.bench.network --case $(CASES) --runs $(RUNS) $(ARGS)
 
 bench-peers: $(VENV)/.bench ## CPU per forwarded packet beside Janus, with the same bots; as root, with the package `janus`
 	$(BIN)/python -m vardrum.bench.peers $(ARGS)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from .bots import Bot, Crowd, Visit
 from .native_bots import Histogram, build
 from .portal import Portal, Refused
 from .report import REPORTS, Report
-from .serving import Serving, Usage, allow_files, socket_drops, usage
+from .serving import Serving, Usage, allow_files, busy_time, socket_drops, usage
 
 PEOPLE = 3
 # Bounds: ms of added delay that 99 % of packets stay below.
@@ -200,7 +199,7 @@ class Measuring:
         drops = Counter({name: int(value) for name, value in metrics.items() if "dropped" in name and value})
         drops["socket overflow"] = socket_drops(self._serving.media_ports)
         bots = sum(usage(native.pid).cpu for native in self._crowd.natives)
-        return _State(self._serving.usage(), bots, _busy(), counts, drops)
+        return _State(self._serving.usage(), bots, busy_time(), counts, drops)
 
 
 @dataclass(frozen=True)
@@ -218,13 +217,6 @@ def _join(bot: Bot) -> float:
 
 def _engine(of: Usage) -> float:
     return sum(seconds for name, seconds in of.threads.items() if name.startswith("shard"))
-
-
-def _busy() -> float:
-    """CPU seconds that the machine has worked."""
-    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
-    idle = int(fields[3]) + int(fields[4])
-    return (sum(int(each) for each in fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 async def search(steps: Sequence[int], seconds: float, processes: int, *, anyway: bool = False) -> list[Step]:

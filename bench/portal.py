@@ -24,11 +24,16 @@ class Refused(Exception):
 class Portal:
     """A booking portal with one API key."""
 
-    def __init__(self, base: str, key: str) -> None:
+    def __init__(self, base: str, key: str, *, relay: str | None = None) -> None:
+        """
+        Args:
+            relay: a UNIX socket that leads to the server, where that is in a namespace.
+        """
         self.base = base
         actor = base64.urlsafe_b64encode(json.dumps(ACTOR).encode()).decode().rstrip("=")
         headers = {"Authorization": f"Bearer {key}", "Vardrum-Actor": actor}
-        self._http = aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=32))
+        connector = aiohttp.UnixConnector(path=relay) if relay else aiohttp.TCPConnector(limit=32)
+        self._http = aiohttp.ClientSession(headers=headers, connector=connector)
 
     async def __aenter__(self) -> Portal:
         return self

@@ -64,6 +64,34 @@ def _cpu(task: Path) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def busy_time() -> float:
+    """CPU seconds that the machine has worked, time that other machines took from it included."""
+    fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+    idle = int(fields[3]) + int(fields[4])
+    return (sum(int(each) for each in fields[:8]) - idle) / _TICKS
+
+
+def descendants(pid: int) -> set[int]:
+    """Process `pid` and all that it and those have started, and that are still there."""
+    parents = {}
+    for task in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(task.parent.name)] = int(task.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def used_by(pids: Iterable[int]) -> float:
+    """CPU seconds of user and system time that these processes have used; those that have ended count nothing."""
+    used = 0.0
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            used += _cpu(Path(f"/proc/{pid}"))
+    return used
+
+
 def allow_files() -> None:
     """Lets this process and those it starts have as many open files as the system permits: a crowd has thousands."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -100,22 +128,31 @@ def _free_ports(count: int) -> range:
 
 
 class Serving:
-    """A server on loopback with a data folder of its own.
+    """A server on loopback, or on another address of the namespace that `prefix` enters, with a data folder of its own.
 
     Attributes:
         http, key: base URL and API key, after `start`.
         media_ports: of the shards.
+        metrics_port: on loopback.
     """
 
-    def __init__(self, data: Path, *, prefix: Iterable[str] = (), env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        host: str = "127.0.0.1",
+        prefix: Iterable[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.data = data
+        self._host = host
         self.http = self.key = self.metrics_url = ""
         # One for each shard, of which there are as many as cores.
         self.media_ports = _free_ports(len(os.sched_getaffinity(0)))
-        self._metrics_port = free_port()
-        self._listen = f"127.0.0.1:{free_port()}"
+        self.metrics_port = free_port()
+        self._listen = f"{host}:{free_port()}"
         self._prefix = tuple(prefix)
-        self._env = {"VARDRUM_METRICS__LISTEN": f"127.0.0.1:{self._metrics_port}", **(env or {})}
+        self._env = {"VARDRUM_METRICS__LISTEN": f"127.0.0.1:{self.metrics_port}", **(env or {})}
         self._child: asyncio.subprocess.Process | None = None
 
     @property
@@ -132,7 +169,7 @@ class Serving:
         self.data.mkdir(parents=True, exist_ok=True)
         ready = self.data / "ready.json"
         ready.unlink(missing_ok=True)
-        command = [VARDRUM, "serve", "--data", str(self.data), "--http", self._listen, "--media-ip", "127.0.0.1"]
+        command = [VARDRUM, "serve", "--data", str(self.data), "--http", self._listen, "--media-ip", self._host]
         command += ["--media-port", str(self.media_ports.start), "--ready-file", str(ready)]
         with (self.data / "server.log").open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
@@ -182,11 +219,16 @@ class Serving:
         """The end of what it has printed."""
         return (self.data / "server.log").read_text(encoding="utf-8", errors="replace")[-last:]
 
-    async def metrics(self) -> dict[str, float]:
-        """Its Prometheus samples by name with labels, such as `vardrum_media_drops_total{reason="…"}`."""
+    async def metrics(self, *, relay: str | None = None) -> dict[str, float]:
+        """Its Prometheus samples by name with labels, such as `vardrum_media_drops_total{reason="…"}`.
+
+        Args:
+            relay: a UNIX socket that leads to `metrics_port`, where the server is in a namespace.
+        """
+        connector = aiohttp.UnixConnector(path=relay) if relay else None
         async with (
-            aiohttp.ClientSession() as http,
-            http.get(f"http://127.0.0.1:{self._metrics_port}/metrics") as answer,
+            aiohttp.ClientSession(connector=connector) as http,
+            http.get(f"http://127.0.0.1:{self.metrics_port}/metrics") as answer,
         ):
             lines = (await answer.text()).splitlines()
         samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))

@@ -54,6 +54,9 @@ class Node(Protocol):
     @property
     def ports(self) -> list[int]: ...
 
+    @property
+    def failed(self) -> asyncio.Event: ...
+
     def metrics(self) -> Any: ...
 
 
@@ -68,6 +71,7 @@ class App:
         public_url: what links start with.
         metrics_url: where /metrics is; None where it is nowhere.
         media_ports: the UDP ports of media, one per shard; empty without media.
+        failed: set once media can't go on: this process should end with an error, so that another takes over.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class App:
         self.url = self.public_url = ""
         self.metrics_url: str | None = None
         self.media_ports: list[int] = []
+        self.failed = asyncio.Event()
         self.store: Store
         self.visits: Visits
         self._make_node = make_node
@@ -165,6 +170,7 @@ class App:
             raise CannotStart(f"media.ip and media.port: can't use {where}: {error}") from error
         self._stack.push_async_callback(node.stop)
         self.media_ports = node.ports
+        self.failed = node.failed
         live.node = node
         await live.start()
         # Before the node stops: clients are told to come back while their peers are still there.
@@ -180,6 +186,7 @@ class App:
             "rooms",
             "peer_memory_bytes",
             "shards",
+            "shards_dead",
             "shard_overloaded",
             "shard_busy_ratio",
             "shard_peers",

@@ -166,7 +166,10 @@ def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
             loop.add_signal_handler(number, stop.set)
         async with App(settings, make_node=_node_maker()) as app:
             await started(app)
-            await stop.wait()
+            ends = [asyncio.create_task(end.wait()) for end in (stop, app.failed)]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if app.failed.is_set():
+            raise _Stop("media: a thread has failed, and with it all visits on it; the log says how. Start again")
 
     # Each websocket and each media connection is a descriptor; shells allow 1024 where the system allows many more.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

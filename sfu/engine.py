@@ -37,6 +37,7 @@ _ffi.cdef("""
     int vardrum_shard_command(const shard *, const uint8_t *bytes, size_t len);
     size_t vardrum_shard_events(const shard *, uint8_t *out, size_t len);
     size_t vardrum_shard_counters(const shard *, uint64_t *out, size_t len);
+    bool vardrum_shard_alive(const shard *);
     uint64_t vardrum_shard_cpu(const shard *);
     uint64_t vardrum_shard_memory(const shard *);
     size_t vardrum_names(int which, char *out, size_t len);
@@ -56,6 +57,7 @@ _ffi.cdef("""
 
 # The order of tracks and the numbers of header extensions on the border (`command.rs`).
 TRACKS = ("microphone", "camera", "screen")
+MICROPHONE, CAMERA, SCREEN = range(3)
 EXTENSIONS: Mapping[str, int] = {
     "urn:ietf:params:rtp-hdrext:sdes:mid": 0,
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id": 1,
@@ -327,6 +329,11 @@ class Engine:
         count = _ffi.new("size_t *")
         numbers = _lib.vardrum_tables_newest(self._tables, which, count)
         return np.asarray(_Rows(self._tables, int(_ffi.cast("uintptr_t", numbers)), count[0] // columns, columns))
+
+    @property
+    def alive(self) -> bool:
+        """False once the shard's thread has panicked: nothing of it comes or goes any more."""
+        return bool(_lib.vardrum_shard_alive(self._shard))
 
     def cpu_ns(self) -> int:
         """CPU time of the shard's thread in nanoseconds, at most 100 ms old."""

@@ -14,20 +14,25 @@ from typing import Self
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
+from .adaptation import Adaptation
+from .devices import DeviceState
 from .dtls import Certificate, Handshake, Keys
-from .engine import Connection, Downlink, Dtls, Event, Layer, Transport, Uplink
+from .engine import MICROPHONE, Connection, Dtls, Event, Layer, Transport, Uplink
 from .engine import Credentials as IceCredentials
 from .peer import GRACE, Peer, new_credentials, new_slots
-from .place import MICROPHONE, TRACK, Place
+from .place import TRACK, Place
+from .publishing import Publishing
 from .room import Room
+from .routing import Routing
 from .sdp import read_offer, read_restart
 from .sdp_answer import write_answer
-from .send import welcome_send
+from .send import camera_for
 from .shards import Shard, Shards
-from .sound import SoundPolicy
 from .types import (
     Device,
+    DeviceStats,
     Listener,
     MediaSettings,
     Offer,
@@ -41,8 +46,6 @@ from .types import (
 )
 
 log = structlog.get_logger(__name__)
-
-NOBODY = (0, 0, 0)
 
 # A peer is kept for so long without a packet (CONTRACT, "A lost network"); the engine says "lost" after 5 s.
 KEPT = 300.0
@@ -59,6 +62,8 @@ class Node:
     """
 
     def __init__(self, settings: MediaSettings, listener: Listener, now: Callable[[], float] = time.monotonic) -> None:
+        # Set once media can't go on: what holds the node should end, and be started anew.
+        self.failed = asyncio.Event()
         self._settings = settings
         self._listener = listener
         self._now = now
@@ -70,7 +75,10 @@ class Node:
         self._ticker: asyncio.Task[None] | None = None
         self._handshake_drops: Counter[str] = Counter()  # of peers that are gone
         self._refused = 0
-        self._sound_down, self._sound_up = SoundPolicy(), SoundPolicy()
+        self._routing = Routing(listener, now)
+        self._adaptation = Adaptation(listener, self._routing)
+        # By room and participant, from their hello on.
+        self._devices: dict[str, dict[str, DeviceState]] = {}
 
     async def start(self) -> None:
         """Binds the media ports.
@@ -120,19 +128,39 @@ class Node:
             place = self._places[room] = Place(Room(max_participants))
         place.room.set_people(persons, place.peers)
         place.forget_strangers()
-        self._route(room, place)
+        self._routing.room(room, place)
 
     def welcome(self, room: str, participant: str, device: Device, max_participants: int) -> Welcome:
-        """What a page needs before its offer; everyone gets the same `send` for now."""
+        """What a page needs before its offer: how many slots, and how its device should send."""
         place = self._places.get(room)
-        kept = place is not None and participant in place.peers
+        peer = None if place is None else place.peers.get(participant)
+        devices = self._devices.setdefault(room, {})
+        state = devices.get(participant)
+        if state is None or state.device != device:
+            state = devices[participant] = DeviceState(device, self._now())
+        if peer is not None:
+            peer.device = state
         pairs = max_participants - 1
+        publishing = self._publishing(state) if peer is None else peer.publishing
         return Welcome(
             slots={"audio": pairs, "video": pairs + 1},
-            send=welcome_send(),
-            media="kept" if kept else "new",
-            device_class="low" if device.mobile else "desktop",
+            send=publishing.send,
+            media="new" if peer is None else "kept",
+            device_class=state.device_class,
         )
+
+    def _publishing(self, device: DeviceState) -> Publishing:
+        return Publishing(camera_for(device.said_class), self._now())
+
+    def stats(self, room: str, participant: str, stats: DeviceStats) -> None:
+        """Takes what a page measured of its own device."""
+        device, place = self._devices.get(room, {}).get(participant), self._places.get(room)
+        if device is None:
+            return
+        before = device.limits
+        device.report(self._now(), stats)
+        if place is not None and device.limits != before:
+            self._routing.room(room, place)
 
     async def join(self, room: str, participant: str, offer: Offer) -> str:
         """The answer to a participant's offer; a new peer replaces the former one.
@@ -162,11 +190,17 @@ class Node:
 
     def _join(self, room: str, place: Place, participant: str, offer: PeerOffer, shard: Shard) -> str:
         audio, video = new_slots(offer, place.room.max_participants - 1)
+        former = place.peers.get(participant)
         self._remove(place, participant)
         place.shard = shard
         place.known.add(participant)
         self._last_number += 1
-        peer = Peer(room, participant, self._last_number, shard, offer, audio, video, self._now())
+        devices = self._devices.setdefault(room, {})
+        device = devices.setdefault(participant, DeviceState(Device(), self._now()))
+        # What a kept peer was asked for is what `welcome` told its page.
+        publishing = former.publishing if former is not None else self._publishing(device)
+        publishing.offered(self._now(), offer.camera.rids, offer.screen.rids)
+        peer = Peer(room, participant, self._last_number, shard, offer, audio, video, self._now(), device, publishing)
         local = new_credentials()
         peer.engine.add_peer(peer.number, local, offer, peer.slots)
         peer.shard.peers += 1
@@ -176,7 +210,7 @@ class Node:
         self._expect(peer)
         for source in place.muted.get(participant, ()):
             peer.engine.mute(peer.number, TRACK[source], True)
-        self._route(room, place)
+        self._routing.room(room, place)
         return self._answer(peer, local)
 
     def _restart(self, place: Place, participant: str, offer: Offer) -> str:
@@ -238,8 +272,8 @@ class Node:
         place = self._places.get(room)
         view = None if place is None else place.room.views.get(participant)
         if place is not None and view is not None:
-            view.wish(show)
-            self._route(room, place)
+            view.wish(show, pin)
+            self._routing.room(room, place)
 
     def mute(self, room: str, participant: str, source: Source, muted: bool) -> None:
         """While muted nothing of `source` is forwarded, also from a peer that comes later."""
@@ -260,7 +294,7 @@ class Node:
             place.room.sharer = participant
         elif place.room.sharer == participant:
             place.room.sharer = None
-        self._route(room, place)
+        self._routing.room(room, place)
 
     def drop(self, room: str, participant: str) -> None:
         """Closes a participant's peer: left, removed, denied or replaced."""
@@ -269,12 +303,14 @@ class Node:
             return
         self._remove(place, participant)
         place.muted.pop(participant, None)
-        self._route(room, place)
+        self._devices.get(room, {}).pop(participant, None)
+        self._routing.room(room, place)
         self._forget(room, place)
 
     def close_room(self, room: str) -> None:
         """Closes everyone's peer."""
         place = self._places.pop(room, None)
+        self._devices.pop(room, None)
         if place is not None:
             for participant in list(place.peers):
                 self._remove(place, participant)
@@ -291,6 +327,7 @@ class Node:
             "peers": len(self._by_number),
             "rooms": len(self._places),
             "shards": len(shards),
+            "shards_dead": shards.dead,
             "peer_memory_bytes": sum(shard.engine.memory() for shard in shards),
             "joins_refused": self._refused,
             "shard_overloaded": {str(shard.number): float(shard.load.overloaded) for shard in shards},
@@ -338,6 +375,7 @@ class Node:
                     peer.handshake.feed(datagram)
             case Connection(connected=connected):
                 peer.connected = connected
+                peer.was_connected |= connected
                 said = "media comes" if connected else "media has stopped"
                 log.info(said, room=peer.room, participant=peer.participant)
                 if not connected:
@@ -355,82 +393,36 @@ class Node:
 
     def _reroute(self, room: str) -> None:
         if (place := self._places.get(room)) is not None:
-            self._route(room, place)
-
-    def _route(self, room: str, place: Place) -> None:
-        """Tells the engine and the listener what has become different for any viewer."""
-        for viewer in list(place.peers.values()):
-            wanted = place.wanted(viewer, self._now())
-            for slot in viewer.shown.keys() | wanted.keys():
-                shown = wanted.get(slot, NOBODY)
-                if viewer.shown.get(slot, NOBODY) != shown:
-                    viewer.engine.show(viewer.number, slot, *shown)
-            viewer.shown = wanted
-            views = place.views(viewer)
-            if place.told.get(viewer.participant, []) != views:
-                place.told[viewer.participant] = views
-                self._listener.slots_changed(room, viewer.participant, views)
-        for publisher in place.steered():
-            asked = {"codec": publisher.codec}
-            self._listener.send_changed(room, publisher.participant, {"camera": asked, "screen": asked})
+            self._routing.room(room, place)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
             try:
-                self._running.measure(self._now())
-                self._listen()
-                self._repair_sound()
+                now = self._now()
+                self._running.measure(now)
+                if self._running.dead:
+                    self.failed.set()
+                # Engines' numbers of peers are the node's: unique over all shards.
+                down, up = self._running.downlinks(), self._running.uplinks()
+                self._listen(now, up)
+                self._adaptation.tick(now, down, up, self._by_number, self._places)
             except Exception:
                 # One room's trouble must not end the speakers' lists and the loads of all.
                 log.exception("a tick failed")
 
-    def _listen(self) -> None:
-        loudness = {
-            int(row[Uplink.PEER]): float(row[Uplink.LOUDNESS])
-            for shard in self._running
-            for row in shard.engine.uplinks()
-            if row[Uplink.TRACK] == MICROPHONE
-        }
+    def _listen(self, now: float, up: NDArray[np.float64]) -> None:
+        sound = up[up[:, Uplink.TRACK] == MICROPHONE]
+        loudness = dict(sound[:, (Uplink.PEER, Uplink.LOUDNESS)].tolist())
         for room, place in list(self._places.items()):
             heard = {
                 peer.participant: loudness.get(peer.number, 0.0)
                 for peer in place.peers.values()
                 if peer.participant in place.room.people
             }
-            if (speaking := place.speakers.update(heard, self._now())) is not None:
+            if (speaking := place.speakers.update(heard, now)) is not None:
                 self._listener.speaking(room, speaking)
-
-    def _repair_sound(self) -> None:
-        # Engines' numbers of peers are the node's: unique over all shards.
-        down = np.concatenate([shard.engine.downlinks() for shard in self._running])
-        up = np.concatenate([shard.engine.uplinks() for shard in self._running])
-        up = up[up[:, Uplink.TRACK] == MICROPHONE]
-        red = [number for number, peer in self._by_number.items() if peer.offers_red]
-        for number, mode in self._sound_down.update(
-            self._now(),
-            down[:, Downlink.PEER].astype(np.int64),
-            down[:, Downlink.LOST_PACKETS],
-            down[:, Downlink.ACKED_PACKETS],
-            down[:, Downlink.SOUND_LOSS],
-            down[:, Downlink.ROUND_TRIP_US] / 1e6,
-            red,
-        ):
-            if (peer := self._by_number.get(number)) is not None:
-                peer.engine.set_sound(number, mode)
-        for number, mode in self._sound_up.update(
-            self._now(),
-            up[:, Uplink.PEER].astype(np.int64),
-            up[:, Uplink.LOST],
-            up[:, Uplink.PACKETS],
-            np.full(len(up), np.nan),
-            up[:, Uplink.ROUND_TRIP_US] / 1e6,
-            red,
-        ):
-            # Who can't send RED is asked for what is missing, and adds FEC by the reports of loss.
-            if (peer := self._by_number.get(number)) is not None and peer.offers_red:
-                change = {"microphone": {"red": mode.redundancy > 0}}
-                self._listener.send_changed(peer.room, peer.participant, change)
+                self._routing.room(room, place)
 
 
 def _drops(peer: Peer) -> Counter[str]:

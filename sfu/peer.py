@@ -10,15 +10,41 @@ from dataclasses import dataclass, field
 
 from ..codecs import catalogue
 from . import steering
+from .allocation import NOTHING, Allocation, Want
+from .bandwidth import START
+from .devices import DeviceState
 from .dtls import Handshake
 from .engine import TRACKS, Credentials, Engine, Layer, Slot
-from .send import declared_height
+from .publishing import Publishing
+from .rates import PACKET_OVERHEAD
 from .shards import Shard
 from .types import OfferedTrack, PeerOffer, SlotSsrc
 
 _ICE_CHARS = string.ascii_letters + string.digits
 # Until a layer has been silent for so long, it may still come (CONTRACT, "Sending").
 GRACE = 1.0
+# A layer that was switched on and hasn't come within can't be sent: the browser, or its network, doesn't bear it.
+COMES_WITHIN = 5.0
+
+
+# A camera that hasn't begun to send within is off.
+EXPECTED = 5.0
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A layer as it can be shown.
+
+    Attributes:
+        height: pixels of its shorter side.
+        declared: bit/s on the wire, as large as it may be; asked: as large as it is asked to be now.
+        alive: whether it comes now.
+    """
+
+    height: int
+    declared: float
+    asked: float
+    alive: bool
 
 
 def new_credentials() -> Credentials:
@@ -34,8 +60,12 @@ class Peer:
         number: what the engine calls it; unique over all shards.
         shard: where its room lives.
         audio, video: the slots, in order; both numbered from 0 in the offer, one after the other in the engine.
-        shown: what the engine was last told for each of its slots: (peer, track, layer).
+        shown: what the engine was last told for each of its slots: (peer, track, layer, temporal).
         layers: by track and layer, the pixels of the shorter side of what arrives now, 0 while unknown.
+        device: what it bears; publishing: what it is asked to send.
+        target: bit/s on the wire that may be sent to it; pace: as the engine was last told.
+        congested: whether a queue grows on the way to it; loss_down: share of sound that it lost, as it reports.
+        wants, allocation: what it wishes for, and what of that it is sent; decided: when that was last decided.
         sends, decodes: codecs, as `steering` has them; codec: the MIME type of what it is asked to send pictures in.
     """
 
@@ -47,12 +77,22 @@ class Peer:
     audio: tuple[SlotSsrc, ...]
     video: tuple[SlotSsrc, ...]
     started: float
+    device: DeviceState
+    publishing: Publishing
     version: int = 1
     handshake: Handshake | None = None
-    shown: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    shown: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    target: float = START
+    pace: float = 0.0
+    congested: bool = False
+    loss_down: float = 0.0
+    wants: list[Want] = field(default_factory=list)
+    allocation: Allocation = NOTHING
+    decided: float = 0.0
     layers: dict[int, dict[int, int]] = field(default_factory=dict)
     first_layer: dict[int, float] = field(default_factory=dict)
     connected: bool = False
+    was_connected: bool = False
     expiry: asyncio.TimerHandle | None = None
     sends: tuple[str, ...] = field(init=False)
     decodes: frozenset[str] | None = field(init=False)
@@ -81,6 +121,11 @@ class Peer:
         """Whether sound can go to this peer as RED (RFC 2198)."""
         return any(payload.codec == "red" for payload in self.offer.payloads)
 
+    @property
+    def gives_feedback(self) -> bool:
+        """Whether it will tell what of all that is sent to it has arrived (transport-cc)."""
+        return catalogue.EXTENSION_TRANSPORT_CC in self.offer.extensions
+
     def audio_slot(self, pair: int) -> int | None:
         """The engine's number of a pair's audio slot; None where the client has fewer."""
         return pair if pair < len(self.audio) else None
@@ -99,21 +144,32 @@ class Peer:
             self.first_layer[event.track] = now
         layers[event.layer] = min(event.width, event.height)
 
-    def heights(self, track: int, now: float) -> dict[int, int]:
-        """Pixels of the shorter side by layer, of the layers that exist.
+    def rungs(self, track: int, now: float) -> dict[int, Rung]:
+        """The layers that there are, or could be if they were asked for.
 
-        Before the first packet, and for a second after it, those offered count: a slot that waits for the right one
-        from the start gets its first key frame.
+        Before the first packet, and for a second after it, those offered count as there: a slot that waits for the
+        right one from the start gets its first key frame.
         """
-        offered = self._track(track)
         layers = self.layers.get(track, {})
-        rids: tuple[str | None, ...] = offered.rids or (None,)
+        rids: tuple[str | None, ...] = self._track(track).rids or (None,)
         expected = not layers or now < self.first_layer[track] + GRACE
-        return {
-            layer: layers.get(layer) or declared_height(TRACKS[track], rid)
-            for layer, rid in enumerate(rids)
-            if layer in layers or expected
-        }
+        found = {}
+        for layer, rid in enumerate(rids):
+            alive = layer in layers or expected
+            if alive or self.publishing.may_come(TRACKS[track], layer, now, COMES_WITHIN):
+                height, payload = self.publishing.declared(TRACKS[track], rid)
+                asked = min(self.publishing.asked(TRACKS[track], layer), payload)
+                found[layer] = Rung(layers.get(layer) or height, on_wire(payload), on_wire(asked), alive)
+        return found
+
+    def is_off(self, track: int, now: float) -> bool:
+        """Whether nothing comes of a track that should: no camera, or one that was taken away.
+
+        Before its first packet a camera is waited for, so that its viewers have room for it.
+        """
+        if self.layers.get(track):
+            return False
+        return track in self.first_layer or now - self.started > EXPECTED
 
     def _track(self, track: int) -> OfferedTrack:
         return (self.offer.microphone, self.offer.camera, self.offer.screen)[track]
@@ -124,6 +180,11 @@ class Peer:
             self.handshake.close()
         if self.expiry is not None:
             self.expiry.cancel()
+
+
+def on_wire(payload: float) -> float:
+    """bit/s on the wire of a picture of so many bit/s at 20 frames a second: a packet each, or one for 900 bytes."""
+    return payload + max(0.09 * payload, 20 * PACKET_OVERHEAD * 8)
 
 
 def new_slots(offer: PeerOffer, pairs: int) -> tuple[tuple[SlotSsrc, ...], tuple[SlotSsrc, ...]]:

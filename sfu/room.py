@@ -68,11 +68,13 @@ class View:
     Attributes:
         pairs: `max_participants` - 1 of them.
         wishes: as last said; None before the first.
+        pin: whose picture this viewer has chosen to see first.
         freed: indices of pairs that had an owner, longest free first.
     """
 
     pairs: list[Pair]
     wishes: dict[tuple[str, str], int] | None = None
+    pin: str | None = None
     freed: deque[int] = field(default_factory=deque)
 
     @classmethod
@@ -110,8 +112,9 @@ class View:
         fresh = (i for i, pair in enumerate(self.pairs) if pair.owner is None and pair.former is None)
         return next(fresh, self.freed[0] if self.freed else None)
 
-    def wish(self, show: Sequence[Wish]) -> None:
+    def wish(self, show: Sequence[Wish], pin: str | None = None) -> None:
         """Takes the whole list of pictures that are on screen."""
+        self.pin = pin
         self.wishes = {(wish.participant, wish.source): wish.max_height for wish in show}
         for pair in self.pairs:
             pair.allow(pair.owner is not None and (pair.owner, "camera") in self.wishes)
@@ -133,16 +136,17 @@ class View:
         return self.wishes.get((other, "screen"))
 
 
-def layer_for(max_height: int, heights: Mapping[int, int]) -> int | None:
-    """The smallest layer at least `max_height` pixels tall, else the tallest; None where none is sent.
+def ladder_for(max_height: int, heights: Mapping[int, int]) -> list[int]:
+    """The layers that a picture may be shown in, the smallest first.
+
+    The last is the smallest at least `max_height` pixels tall, or the tallest where none is; empty where none is sent.
 
     Args:
-        heights: shorter side in pixels by layer, of the layers that are being sent.
+        heights: shorter side in pixels by layer, of the layers that there are.
     """
-    tall_enough = [layer for layer, height in heights.items() if height >= max_height]
-    if tall_enough:
-        return min(tall_enough, key=lambda layer: (heights[layer], layer))
-    return max(heights, key=lambda layer: (heights[layer], -layer), default=None)
+    rising = sorted(heights, key=lambda layer: (heights[layer], layer))
+    tall_enough = next((i for i, layer in enumerate(rising) if heights[layer] >= max_height), len(rising) - 1)
+    return rising[: tall_enough + 1]
 
 
 class Room:

@@ -6,8 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
 from .engine import Engine, EngineError, Event
 from .types import MediaSettings
+
+log = structlog.get_logger(__name__)
 
 # CPU is measured over the last seconds: a burst of key frames is no load, a minute of it would be noticed too late.
 WINDOW = 3.0
@@ -77,21 +83,27 @@ class Shard:
     Attributes:
         number: from 0; the port is the first one's and so many more.
         peers: how many live on it.
+        dead: whether its thread has failed. Nothing brings it back but a new process.
     """
 
     number: int
     engine: Engine
     peers: int = 0
     load: Load = field(default_factory=Load)
+    dead: bool = False
 
     @property
     def full(self) -> bool:
         """Whether it takes nobody new."""
-        return self.load.overloaded or self.peers >= MAX_PEERS
+        return self.dead or self.load.overloaded or self.peers >= MAX_PEERS
 
     def measure(self, now: float) -> None:
         """To be called a few times a second."""
-        counters = self.engine.counters()
+        if not (self.dead or self.engine.alive):
+            self.dead = True
+            log.error("a shard's thread has failed", shard=self.number, port=self.engine.port)
+        # There are none before the thread's first round.
+        counters = Counter(self.engine.counters())
         self.load.measure(now, Sample(self.engine.cpu_ns(), counters["packets_in"], counters["drop_socket_receive"]))
 
 
@@ -135,6 +147,11 @@ class Shards:
         for shard in self._all:
             shard.measure(now)
 
+    @property
+    def dead(self) -> int:
+        """How many have failed, as far as measured."""
+        return sum(shard.dead for shard in self._all)
+
     def least_busy(self) -> Shard:
         """Where a new room should live: of those that aren't full, if any, the least loaded, then the emptiest.
 
@@ -145,6 +162,14 @@ class Shards:
             return shard.full, int(shard.load.soon * 20), shard.peers, shard.number
 
         return min(self._all, key=rank)
+
+    def uplinks(self) -> NDArray[np.float64]:
+        """All engines' tables of uplinks, shape (layers, len(Uplink))."""
+        return np.concatenate([shard.engine.uplinks() for shard in self._all])
+
+    def downlinks(self) -> NDArray[np.float64]:
+        """All engines' tables of downlinks, shape (peers, len(Downlink))."""
+        return np.concatenate([shard.engine.downlinks() for shard in self._all])
 
     def counters(self) -> dict[str, int]:
         """The engines' counters, added up."""

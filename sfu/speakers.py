@@ -11,6 +11,8 @@ BEGINS = 82.0
 ENDS = 74.0
 # Between two words nobody has stopped speaking.
 HOLD = 0.6
+# Who begins while another still counts as speaking mostly takes over.
+TAKEOVER = 1.0
 
 
 @dataclass
@@ -20,6 +22,20 @@ class Speakers:
     _since: dict[str, float] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
     _told: list[str] = field(default_factory=list)
+    _before: list[str] = field(default_factory=list)
+
+    @property
+    def recent(self) -> list[str]:
+        """Who speaks, longest speaking first, and behind them who spoke before, the last first; at most 16."""
+        return [*self._told, *(one for one in self._before if one not in self._told)]
+
+    def active(self, but: str) -> str | None:
+        """Whom everyone listens to now, or did last, other than `but`."""
+        return next((one for one in self.recent if one != but), None)
+
+    def at_once(self, but: str, now: float) -> int:
+        """How many others than `but` speak at the same time, and not just while one takes over from another."""
+        return sum(one != but and now - since >= TAKEOVER for one, since in self._since.items())
 
     def update(self, loudness: Mapping[str, float], now: float) -> list[str] | None:
         """Takes everyone's loudness (0 to 127) at `now` (s); the new list, longest speaking first, where it changed."""
@@ -33,5 +49,7 @@ class Speakers:
         speaking = sorted(self._since, key=lambda participant: (self._since[participant], participant))
         if speaking == self._told:
             return None
+        ended = [one for one in self._told if one not in speaking]
+        self._before = [*ended, *(one for one in self._before if one not in ended and one not in speaking)][:16]
         self._told = speaking
         return list(speaking)

@@ -1,10 +1,11 @@
-"""Which picture codec each publisher is asked for: one that all who may see them decode (CONTRACT, "Answer")."""
+"""Which picture codec each publisher is asked for: one that all who may see them decode well (CONTRACT, "Answer")."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
 from ..codecs import catalogue
+from .devices import Limits
 from .types import PeerOffer, Section
 
 
@@ -25,19 +26,28 @@ def decodes(offer: PeerOffer) -> frozenset[str] | None:
     return frozenset(set.intersection(*slots)) if slots else None
 
 
-def choose(sendable: Sequence[str], viewers: Iterable[Collection[str] | None]) -> str | None:
-    """The codec that most of the viewers decode, and of several the first that is sendable; None where none is.
+def choose(
+    sendable: Sequence[str], viewers: Iterable[Collection[str] | None], limits: Collection[Limits] = ()
+) -> str | None:
+    """The codec that most of the viewers decode, the fewest of their devices should avoid, and the most prefer.
+
+    Of several the first that is sendable; None where none is.
 
     Args:
         sendable: as `sends` has them.
         viewers: as `decodes` has them, of everyone who may see the publisher.
+        limits: of those viewers' devices.
     """
     seen = [codecs for codecs in viewers if codecs is not None]
 
-    def misses(codec: str) -> int:
-        return sum(codec not in codecs for codecs in seen)
+    def cost(codec: str) -> tuple[int, int, int]:
+        return (
+            sum(codec not in codecs for codecs in seen),
+            sum(codec in device.avoid for device in limits),
+            sum(codec not in device.efficient for device in limits if device.efficient),
+        )
 
-    return min(sendable, key=misses, default=None)
+    return min(sendable, key=cost, default=None)
 
 
 def _codecs(offer: PeerOffer, section: Section) -> list[str]:

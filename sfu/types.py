@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Source = Literal["microphone", "camera", "screen"]
+Level = Literal["good", "poor", "sound_only", "lost"]
+# Whose network or phone it is, from the side of the one who is told; "" where all is well.
+Reason = Literal["", "your_network", "their_network", "your_phone", "their_phone"]
+# `qualityLimitationReason` of W3C webrtc-stats.
+Limitation = Literal["none", "cpu", "bandwidth", "other"]
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,44 @@ class Device:
 
 
 @dataclass(frozen=True)
+class DeviceStats:
+    """What a page measured since its former report; pages report every 2 s.
+
+    Attributes:
+        seconds: how long the interval was.
+        decoded, dropped: frames of all pictures that were decoded; those of them not drawn for want of time.
+        decode_ms: mean time that a frame took to decode; None while nothing was decoded.
+        limitation: why the camera is sent smaller or slower than asked for; None while it isn't sent.
+        battery: 0 to 1, None where unknown or charging.
+        pictures: slots in which frames were decoded; height: of the tallest, its shorter side in pixels.
+        codecs: MIME types of what was decoded.
+    """
+
+    seconds: float
+    decoded: int = 0
+    dropped: int = 0
+    decode_ms: float | None = None
+    limitation: Limitation | None = None
+    battery: float | None = None
+    pictures: int = 0
+    height: int = 0
+    codecs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Person:
     """Somebody who may have media in a room now.
 
     Attributes:
         with_host: for someone `identifying`, the host whom they see.
+        sign_language: interprets it: their picture is what others listen to.
     """
 
     id: str
     state: Literal["admitted", "identifying"]
     host: bool = False
     with_host: str | None = None
+    sign_language: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +157,8 @@ class Listener(Protocol):
     def expired(self, room: str, participant: str) -> None: ...
 
     def send_changed(self, room: str, participant: str, send: Mapping[str, Any]) -> None: ...
+
+    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from playwright.async_api import Playwright, async_playwright
+from vardrum.bench import unhurried
+from vardrum.bench.network.namespaces import Namespace
 from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.firefox import Firefox
-from vardrum.tests.support.namespaces import Namespace
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.server import Server
 from vardrum.tests.support.speech import speech
@@ -22,6 +23,8 @@ FIGURES = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
+    # Before any codec is opened: libsvtav1 would make this process real-time, and all browsers that it starts with it.
+    unhurried.give_up()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

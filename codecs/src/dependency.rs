@@ -41,8 +41,6 @@ pub struct Frame {
     pub spatial: u8,
     /// A receiver that has all that this frame needs may get all temporal layers up to this one from here on.
     pub switch_to: Option<u8>,
-    /// It brought new templates.
-    pub structure: bool,
 }
 
 /// The frame's number, which every descriptor has at the same place.
@@ -59,15 +57,15 @@ pub fn renumber(descriptor: &mut [u8], number: u16) {
 }
 
 impl Structure {
-    /// Reads a packet's descriptor, and keeps the templates that come with it.
+    /// Reads a packet's descriptor, and the templates that come with it.
     ///
-    /// Errors: it ends early, or points at a template that didn't come; the templates are then as they were.
-    pub fn read(&mut self, descriptor: &[u8]) -> Result<Frame, Malformed> {
+    /// Errors: it ends early, or points at a template that is not here.
+    pub fn read(&self, descriptor: &[u8]) -> Result<(Frame, Option<Structure>), Malformed> {
         let mut bits = Bits::new(descriptor);
         self.read_bits(&mut bits, descriptor.len() > 3).ok_or(Malformed::Short)
     }
 
-    fn read_bits(&mut self, bits: &mut Bits<'_>, extended: bool) -> Option<Frame> {
+    fn read_bits(&self, bits: &mut Bits<'_>, extended: bool) -> Option<(Frame, Option<Structure>)> {
         let (start, end) = (bits.flag()?, bits.flag()?);
         let (template, number) = (bits.take(6)? as u8, bits.take(16)? as u16);
         let mut custom = false;
@@ -102,12 +100,8 @@ impl Structure {
             temporal: found.temporal,
             spatial: found.spatial,
             switch_to,
-            structure: brought.is_some(),
         };
-        if let Some(structure) = brought {
-            *self = structure;
-        }
-        Some(frame)
+        Some((frame, brought))
     }
 }
 
@@ -200,10 +194,16 @@ mod tests {
         written(&fields.concat())
     }
 
+    /// The templates that a descriptor brought.
+    fn after(descriptor: &[u8]) -> Structure {
+        let (_, brought) = Structure::default().read(descriptor).unwrap();
+        brought.unwrap()
+    }
+
     #[test]
     fn templates_come_with_a_key_frame_and_frames_point_at_them() {
-        let mut structure = Structure::default();
-        assert_eq!(structure.read(&[0x80, 1, 3]), Err(Malformed::Short), "no template yet");
+        let none = Structure::default();
+        assert!(none.read(&[0x80, 1, 3]).is_err(), "no template yet");
         let expected = Frame {
             start: true,
             end: false,
@@ -211,37 +211,35 @@ mod tests {
             temporal: 0,
             spatial: 0,
             switch_to: Some(1),
-            structure: true,
         };
         for offset in [0, 5, 62] {
-            assert_eq!(structure.read(&key(offset)), Ok(expected));
-            let of = |place: u8, structure: &mut Structure| structure.read(&[0x40 | (offset + place) & 0x3f, 1, 3]);
-            let next = of(2, &mut structure).unwrap();
+            let (frame, structure) = none.read(&key(offset)).unwrap();
+            assert_eq!(frame, expected);
+            let structure = structure.unwrap();
+            let of = |place: u8| structure.read(&[0x40 | (offset + place) & 0x3f, 1, 3]);
+            let (next, brought) = of(2).unwrap();
             assert_eq!((next.start, next.end, next.number), (false, true, 259));
-            assert_eq!((next.temporal, next.switch_to, next.structure), (1, None, false));
-            assert_eq!(of(1, &mut structure).unwrap().switch_to, Some(1));
-            assert!(of(3, &mut structure).is_err());
+            assert_eq!((next.temporal, next.switch_to), (1, None));
+            assert!(brought.is_none());
+            assert_eq!(of(1).unwrap().0.switch_to, Some(1));
+            assert!(of(3).is_err());
         }
     }
 
     #[test]
     fn a_frame_may_have_indications_of_its_own() {
-        let mut structure = Structure::default();
-        structure.read(&key(0)).unwrap();
+        let structure = after(&key(0));
         // Targets active, then: not in the first, a switch for the second.
         let own = written("1 1 000010 0000000100000011 0 1 1 0 0 11 00 10");
-        let frame = structure.read(&own).unwrap();
+        let (frame, _) = structure.read(&own).unwrap();
         assert_eq!((frame.temporal, frame.switch_to), (1, Some(1)));
     }
 
     #[test]
-    fn a_descriptor_that_is_cut_off_is_refused_and_changes_nothing() {
-        let mut structure = Structure::default();
-        structure.read(&key(7)).unwrap();
-        let other = key(20);
+    fn a_descriptor_that_is_cut_off_is_refused() {
+        let (structure, other) = (after(&key(7)), key(20));
         for len in 0..other.len() {
             assert!(structure.read(&other[..len]).is_err(), "{} bytes", len);
-            assert_eq!(structure.read(&[9, 0, 0]).map(|frame| frame.temporal), Ok(1));
         }
     }
 
@@ -258,8 +256,7 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic_or_keep_more_than_a_descriptor_can_say() {
         for_each_seed(20_000, |random| {
-            let mut structure = Structure::default();
-            structure.read(&key(3)).unwrap();
+            let mut structure = after(&key(3));
             for _ in 0..3 {
                 let bytes = match random.below(3) {
                     0 => random.bytes(255),
@@ -267,9 +264,10 @@ mod tests {
                     // A structure of chance behind a header that announces one.
                     _ => [&[0x80, 0, 0, 0x80 | random.next() as u8][..], &random.bytes(250)].concat(),
                 };
-                if let Ok(frame) = structure.read(&bytes) {
+                if let Ok((frame, brought)) = structure.read(&bytes) {
                     assert!(frame.temporal < MOST_LAYERS && frame.spatial < MOST_LAYERS);
                     assert_eq!(number(&bytes), Some(frame.number));
+                    structure = brought.unwrap_or(structure);
                 }
                 assert!(structure.templates.len() <= MOST_TEMPLATES && structure.targets.len() <= 32);
             }

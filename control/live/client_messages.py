@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from ...sfu.types import DeviceStats, Limitation
+
 # An offer has 30-60 kB, so 256 kB is room enough; everything longer is refused before it is parsed.
 MESSAGE_LIMIT = 256 * 1024
-# Figures of one getStats() round, not the whole report: enough for 16 people, too little to fill a disk with.
-STATS_LIMIT = 16 * 1024
+# Frames in one report: 16 pictures of 60 frames/s for a minute are 57,600.
+FRAMES_LIMIT = 100_000
 # The largest integer that every JSON reader keeps exact (RFC 8259, section 6).
 SAFE_INTEGER = 2**53 - 1
 
@@ -114,18 +116,33 @@ class Sharing(ClientMessage):
     on: bool
 
 
-class Stats(BaseModel):
-    """What the client measured; fields are free, the size isn't."""
+class Stats(ClientMessage):
+    """What the page has measured since its former report, some 2 s ago; meaning and units as in `sfu.types`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     type: Literal["stats"]
+    seconds: float = Field(ge=0, le=60)
+    decoded: int = Field(default=0, ge=0, le=FRAMES_LIMIT)
+    dropped: int = Field(default=0, ge=0, le=FRAMES_LIMIT)
+    decode_ms: float | None = Field(default=None, ge=0, le=60_000)
+    limitation: Limitation | None = None
+    battery: float | None = Field(default=None, ge=0, le=1)
+    pictures: int = Field(default=0, ge=0, le=64)
+    height: int = Field(default=0, ge=0, le=16_384)
+    codecs: list[Annotated[str, Field(min_length=1, max_length=32)]] = Field(default_factory=list, max_length=4)
 
-    @model_validator(mode="after")
-    def _bounded(self) -> Stats:
-        # NaN is no JSON, but the reader lets it through where no type forbids it; dumps raises a ValueError then.
-        if len(json.dumps(self.model_extra, allow_nan=False)) > STATS_LIMIT:
-            raise ValueError(f"stats are longer than {STATS_LIMIT} characters")
-        return self
+    def figures(self) -> DeviceStats:
+        """The same in media's words."""
+        return DeviceStats(
+            seconds=self.seconds,
+            decoded=self.decoded,
+            dropped=self.dropped,
+            decode_ms=self.decode_ms,
+            limitation=self.limitation,
+            battery=self.battery,
+            pictures=self.pictures,
+            height=self.height,
+            codecs=tuple(self.codecs),
+        )
 
 
 class HandSaid(ClientMessage):

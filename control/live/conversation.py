@@ -98,9 +98,10 @@ class Conversation:
             case heard.Sharing():
                 self._sharing(present, message)
             case heard.Help():
-                self._help(present)
+                self._room.care.ask(present)
             case heard.Stats():
-                pass  # checked and bounded; quality is made from them later
+                if present.state in INSIDE:  # else it has crossed with a host's decision
+                    self._room.node.stats(self._room.id, present.key, message.figures())
             case heard.Leave():
                 await self._visits.leave(self._session)
                 self._client.close(1000)
@@ -231,10 +232,3 @@ class Conversation:
             hand = said.Hand(participant=present.participant, raised=message.raised)
             self._room.say(hand, self._room.admitted)
             self._room.publish()
-
-    def _help(self, present: Present) -> None:
-        room = self._room
-        person = None if room.snapshot is None else views.person(room.snapshot, present.participant)
-        call = said.Fallback(participant=present.participant, phone_available=bool(person and person.phone))
-        room.calls_for_help[present.participant] = call
-        room.say(call, room.host)

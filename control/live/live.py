@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from ...sfu.types import SlotView
-from ..visits.refused import Refused
+from ...sfu.types import Level, Reason, SlotView
 from ..visits.values import Actor, Session
 from .client import Client
 from .conversation import Conversation, Deciding
+from .record import Record, Writing
 from .room import LiveRoom, Snapshots
 
 if TYPE_CHECKING:
@@ -30,10 +30,8 @@ SILENT = 30.0
 GOING_AWAY = 1001
 
 
-class VisitsFace(Snapshots, Deciding, Protocol):
+class VisitsFace(Snapshots, Deciding, Writing, Protocol):
     """What this side asks of `Visits`."""
-
-    async def connection(self, session: str, connected: bool) -> None: ...
 
     def subscribe(self, callback: Callable[[str], Awaitable[None]]) -> None: ...
 
@@ -59,8 +57,7 @@ class Live:
         self._visits = visits
         self.now = now
         self.wall = wall
-        self._writes: dict[str, bool] = {}
-        self._write_wanted = asyncio.Event()
+        self._record = Record(visits)
         self._tasks: list[asyncio.Task[None]] = []
         self._pinged = now()
 
@@ -69,7 +66,7 @@ class Live:
         self._visits.subscribe(self._room_changed)
         self._visits.subscribe_mutes(self._muted)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._write_connections())]
+        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._record.run())]
 
     async def stop(self) -> None:
         """Ends what `start` began, and every websocket; clients come back, to this server restarted or to another.
@@ -90,7 +87,7 @@ class Live:
         """Welcomes a client, whose session has arrived, into its room."""
         live = self.rooms.get(session.room)
         if live is None:
-            live = LiveRoom(session.room, self._visits, self.node, self.now, self.wall, self._write)
+            live = LiveRoom(session.room, self._visits, self.node, self.now, self.wall, self._record)
             self.rooms[session.room] = live
         await live.enter(session.id, session.participant, client)
         return Conversation(live, session.id, client, self._visits, self.wall)
@@ -140,23 +137,6 @@ class Live:
             if room.over and not room.clients:
                 self.rooms.pop(room.id, None)
 
-    def _write(self, session: str, connected: bool) -> None:
-        self._writes[session] = connected
-        self._write_wanted.set()
-
-    async def _write_connections(self) -> None:
-        while True:
-            await self._write_wanted.wait()
-            self._write_wanted.clear()
-            while self._writes:
-                session, connected = self._writes.popitem()
-                try:
-                    await self._visits.connection(session, connected)
-                except Refused as refused:
-                    log.info("connection not written", code=refused.name)
-                except Exception:
-                    log.exception("writing a connection failed")
-
     # -- from media (sfu.types.Listener) --
 
     def slots_changed(self, room: str, participant: str, slots: list[SlotView]) -> None:
@@ -183,3 +163,8 @@ class Live:
         """How somebody is to send from now on."""
         if room in self.rooms:
             self.rooms[room].send_changed(participant, send)
+
+    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason) -> None:
+        """How well `to` sees and hears `participant`; where they are the same, how well media serves them at all."""
+        if room in self.rooms:
+            self.rooms[room].quality(to, participant, level, reason)

@@ -11,6 +11,8 @@ from .chat import Hearing
 from .client import Client
 from .client_messages import Wishes
 from .presence import Presence
+from .server_messages import Quality
+from .troubles import Troubles
 
 
 @dataclass
@@ -30,6 +32,9 @@ class Present:
         wishes: what it wants to see, as last said.
         wished: the same, as media was told last.
         slots: whom its slots show, by media keys.
+        quality: how well it sees and hears each participant, itself included, as media said last.
+        troubles: its own with media.
+        called: it is written down that this person needs to be phoned, and hosts have been told.
     """
 
     session: str
@@ -47,3 +52,6 @@ class Present:
     wished: tuple[list[Wish], str | None] | None = None
     hearing: Hearing = field(default_factory=Hearing)
     slots: Sequence[SlotView] = ()
+    quality: dict[str, Quality] = field(default_factory=dict)
+    troubles: Troubles = field(default_factory=Troubles)
+    called: bool = False

@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...sfu.types import Device, Person, SlotView, Wish
+from ...sfu.types import Device, Level, Person, Reason, SlotView, Wish
 from ..visits.rules import INSIDE, State
 from ..visits.values import Arrival, RoomSnapshot
 from . import server_messages as said
 from . import telling, views
+from .care import Care
 from .chat import ChatLog, Line
 from .client import Client
 from .presence import Presence
 from .present import Present
+from .record import Record
 from .sharing import Sharing
 from .telling import REPLACED_OR_OVER, SAID_HELLO_ELSEWHERE
+from .troubles import Troubles
 
 if TYPE_CHECKING:
     # Only its name: importing the node loads the engine, which the command line's small commands do without.
@@ -46,18 +49,18 @@ class LiveRoom:
         node: Node,
         now: Callable[[], float],
         wall: Callable[[], float],
-        write: Callable[[str, bool], None],
+        record: Record,
     ) -> None:
         self.id = id
         self.node = node
         self.present: dict[str, Present] = {}
         self.chat = ChatLog(wall())
         self.sharing = Sharing()
-        self.calls_for_help: dict[str, said.Fallback] = {}
+        self.care = Care(self, record)
         self.snapshot: RoomSnapshot | None = None
         self._visits = visits
         self.now = now
-        self._write = write
+        self._record = record
         self._speaking = said.Speaking(speaking=[]).encode()
         self._persons: list[Person] | None = None
         self._applying = False
@@ -102,6 +105,7 @@ class LiveRoom:
                 self._persons = None
                 for present in self.present.values():
                     present.presence.dropped()
+                    self.care.outside(present)
             else:
                 self._tell_media(snapshot)
         finally:
@@ -110,6 +114,8 @@ class LiveRoom:
 
     def _gone(self, present: Present) -> None:
         """Its link was renewed, or another browser of the same person was admitted."""
+        self.care.outside(present)
+        self.care.gone(present)
         self.node.drop(self.id, present.key)
         self.sharing.release(present.session)
         if present.client is not None:
@@ -133,11 +139,12 @@ class LiveRoom:
             present.held = False
         elif former not in (None, State.WAITING, State.LEFT, State.INVITED):
             present.held = True
-        if arrival.state in _PEERLESS:
-            self.calls_for_help.pop(present.participant, None)
-            if former is not None and former not in _PEERLESS:
-                self.node.drop(self.id, present.key)
-                present.presence.dropped()
+        if former in INSIDE and arrival.state not in INSIDE:
+            self.care.outside(present)
+        if arrival.state in _PEERLESS and former is not None and former not in _PEERLESS:
+            self.node.drop(self.id, present.key)
+            present.presence.dropped()
+            self.care.gone(present)
         self._own_the_name(arrival, present)
 
     def _discover(self, arrival: Arrival) -> Present:
@@ -146,7 +153,9 @@ class LiveRoom:
         presence = Presence(state=arrival.connection, answered=self.now() if connected else None)
         taken = any(present.key == arrival.participant for present in self.present.values())
         key = arrival.participant if arrival.current and not taken else arrival.session
-        return Present(arrival.session, arrival.participant, key, presence, written=connected)
+        # Who was here before a restart, and doesn't come back, has fallen silent; others have not been heard yet.
+        troubles = Troubles(heard=arrival.connection == "lost")
+        return Present(arrival.session, arrival.participant, key, presence, written=connected, troubles=troubles)
 
     def _own_the_name(self, arrival: Arrival, present: Present) -> None:
         """A second browser that has become the participant takes over its place in media, so that slots stay."""
@@ -259,7 +268,7 @@ class LiveRoom:
         for source, by in present.muted_by.items():
             client.say(said.MuteOrder(source="camera" if source == "camera" else "microphone", by=by))
         if self.host(present):
-            for call in self.calls_for_help.values():
+            for call in self.care.calls():
                 client.say(call)
         lines = self.chat.after(client.last_chat)
         client.say_again([line.message for line in lines if self.may_read(present, line)])
@@ -297,7 +306,8 @@ class LiveRoom:
             known = after in ("connected", "lost") and present.state not in (State.LEFT, State.REMOVED)
             if known and present.written != (after == "connected") and not self.over:
                 present.written = after == "connected"
-                self._write(present.session, present.written)
+                self._record.connection(present.session, present.written)
+            self.care.look(present, now)
         if changed:
             self.publish()
 
@@ -344,6 +354,12 @@ class LiveRoom:
         present = self.by_key(key)
         if present is not None and present.client is not None:
             present.client.say(said.Send(**send))
+
+    def quality(self, to: str, key: str, level: Level, reason: Reason) -> None:
+        """Media says how well a viewer sees and hears somebody."""
+        self.care.rate(to, key, level, reason)
+        if not self._applying:
+            self.publish()
 
     def muted_by_host(self, participant: str, by: str) -> None:
         """A host has turned somebody's microphone off."""

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ...sfu.types import Level, Reason
+
 
 def _nothing(value: object) -> bool:
     return value is None
@@ -250,12 +252,16 @@ class Hand(ServerMessage):
 
 
 class Quality(ServerMessage):
-    """How well somebody is seen and heard by others."""
+    """How well somebody is seen and heard; about oneself: how well one sees, hears, and is seen and heard.
+
+    `reason` says whose network or phone it is: `your_network`, `their_network`, `your_phone`, `their_phone`; empty
+    where all is well.
+    """
 
     type: Literal["quality"] = "quality"
     participant: str
-    level: Literal["good", "poor", "sound_only", "lost"]
-    reason: str
+    level: Level
+    reason: Reason
 
 
 class Fallback(ServerMessage):

@@ -8,7 +8,7 @@ from ..visits.rules import INSIDE, State
 from ..visits.values import Arrival, RoomSnapshot
 from . import server_messages as said
 from . import views
-from .client import Client
+from .client import Client, Kind
 from .present import Present
 
 REPLACED_OR_OVER = 4002
@@ -37,6 +37,7 @@ def publish(room: RoomSnapshot, present: Mapping[str, Present], speaking: str) -
             # a newcomer will be seen before it hears of them.
             continue
         _slots(client, one, arrival, present)
+        _quality(client, one, arrival)
         if arrival.state != State.ADMITTED:
             client.forget("participants", "queue", "speaking")
             continue
@@ -68,3 +69,18 @@ def _slots(client: Client, one: Present, arrival: Arrival, present: Mapping[str,
         client.tell("slots", said.Slots(slots=slots).encode())
     elif client.was_told("slots"):
         client.tell("slots", said.Slots(slots=[]).encode())
+
+
+def quality_of(participant: str) -> Kind:
+    """What a client was told last of one participant's quality is remembered under this."""
+    return f"quality {participant}"
+
+
+def _quality(client: Client, one: Present, arrival: Arrival) -> None:
+    if arrival.state not in INSIDE:
+        return
+    alone = arrival.state == State.IDENTIFYING
+    for participant, quality in one.quality.items():
+        # While one is being identified nobody else is there but that host.
+        if not alone or participant in (one.participant, arrival.identifying_host):
+            client.tell(quality_of(participant), quality.encode())

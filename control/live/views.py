@@ -56,14 +56,15 @@ def admitted(room: RoomSnapshot) -> Iterable[Arrival]:
 def persons(room: RoomSnapshot, present: Mapping[str, Present]) -> list[Person]:
     """Who may have media now, by the names that media has for them."""
     hosts = {person.id for person in room.participants if person.host}
+    signing = {person.id for person in room.participants if person.sign_language}
     keys = {arrival.participant: present[arrival.session].key for arrival in admitted(room)}
     found = []
     for arrival in room.arrivals:
-        key = present[arrival.session].key
+        key, signs = present[arrival.session].key, arrival.participant in signing
         if arrival.state == State.ADMITTED and arrival.current:
-            found.append(Person(key, "admitted", arrival.participant in hosts))
+            found.append(Person(key, "admitted", arrival.participant in hosts, sign_language=signs))
         elif arrival.state == State.IDENTIFYING and arrival.identifying_host in keys:
-            found.append(Person(key, "identifying", with_host=keys[arrival.identifying_host]))
+            found.append(Person(key, "identifying", with_host=keys[arrival.identifying_host], sign_language=signs))
     return found
 
 
@@ -122,6 +123,12 @@ def staff_present(room: RoomSnapshot, present: Mapping[str, Present]) -> bool:
 def person(room: RoomSnapshot, participant: str) -> Participant | None:
     """Somebody invited, by id."""
     return next((person for person in room.participants if person.id == participant), None)
+
+
+def fallback(room: RoomSnapshot, participant: str) -> said.Fallback:
+    """Somebody needs to be phoned; the number itself is asked for by HTTP, which is written down."""
+    whom = person(room, participant)
+    return said.Fallback(participant=participant, phone_available=bool(whom and whom.phone))
 
 
 def welcome(room: RoomSnapshot, participant: str, state: State | None, media: Welcome) -> said.WelcomeSaid:

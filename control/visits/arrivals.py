@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -195,6 +196,15 @@ def connect(scene: Scene, session: models.Session, connected: bool, at: datetime
     session.lost_since = None if connected else at
     scene.note(f"participant.{state}", session.participant, session=session.id)
     scene.start_if_met()
+
+
+def happened(scene: Scene, session: models.Session, type: str, data: Mapping[str, str]) -> bool:
+    """Writes down what media did to somebody; whether it did. Who has left meanwhile has no trouble with media."""
+    asked = data.get("reason") == "asked"  # that anyone may who is here, and those who wait do
+    if scene.state not in LIVE or (State(session.state) not in INSIDE and not asked):
+        return False
+    scene.note(type, session.participant, None, **data)
+    return True
 
 
 def leave(scene: Scene, session: models.Session, *, lost: bool = False) -> None:

@@ -110,6 +110,14 @@ class Visits:
         except Refused:
             return
 
+    async def happened(self, session: str, type: str, data: Mapping[str, str]) -> bool:
+        """Writes down what media did to somebody; false where that has become meaningless, and nothing is written."""
+        try:
+            async with self._of_session(session) as scene:
+                return arrivals.happened(scene, scene.sessions[session], type, data)
+        except TokenRefused:
+            return False
+
     # -- admission --
 
     async def act(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sqlite3
 import sys
@@ -49,6 +50,35 @@ async def test_keys_and_tenants_while_the_server_runs(server: Server) -> None:
             assert answer.status == 401
     assert "revoked" in (await vardrum("keys", "list", "--tenant", "north", *data))[1]
     assert (await vardrum("keys", "revoke", "key_x", *data))[2] == "KEY: there is no key key_x\n"
+
+
+# A shard's thread as if it had panicked: nothing that anyone may say makes one.
+DEAD_SHARD = """
+from vardrum.control import cli
+from vardrum.sfu.engine import Engine
+
+Engine.alive = False
+cli.main()
+"""
+
+
+async def test_a_server_whose_media_has_failed_ends_with_an_error(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DEAD_SHARD, "serve", "--data", str(tmp_path), "--http", "127.0.0.1:0"),
+        *("--media-ip", "127.0.0.1", "--media-port", "0"),
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "VARDRUM_METRICS__LISTEN": "127.0.0.1:0", "VARDRUM_MEDIA__SHARDS": "1"},
+    )
+    try:
+        _, errors = await asyncio.wait_for(child.communicate(), 30)
+    except TimeoutError:
+        child.kill()
+        raise
+    assert child.returncode == 1
+    text = errors.decode()
+    assert text.count("a shard's thread has failed") == 1
+    assert text.splitlines()[-1].startswith("media: a thread has failed")
+    assert "Traceback" not in text
 
 
 async def test_config_check_says_what_is_wrong_and_where(tmp_path: Path) -> None:

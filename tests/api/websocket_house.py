@@ -27,7 +27,7 @@ from vardrum.control.visits.scene import Policy
 from vardrum.control.visits.service import Visits
 from vardrum.control.visits.values import Actor, Role, Verb, Vouched
 from vardrum.sfu.node import Node
-from vardrum.sfu.types import Device, Listener, MediaSettings, Offer, Person, Source, Wish
+from vardrum.sfu.types import Device, DeviceStats, Listener, MediaSettings, Offer, Person, Source, Wish
 
 PORTAL = Actor("u1", "Ward 7")
 ORIGIN = "https://video.example.org"
@@ -61,6 +61,7 @@ class WatchedNode(Node):
         self.wished: dict[tuple[str, str], tuple[list[Wish], str | None]] = {}
         self.mutes: dict[tuple[str, str, str], bool] = {}
         self.sharing: dict[tuple[str, str], bool] = {}
+        self.reports: list[tuple[str, str, DeviceStats]] = []
         self.dropped: list[tuple[str, str]] = []
         self.closed: list[str] = []
         self.during_join: Callable[[], Any] | None = None
@@ -91,6 +92,10 @@ class WatchedNode(Node):
     def share(self, room: str, participant: str, on: bool) -> None:
         self.sharing[room, participant] = on
         super().share(room, participant, on)
+
+    def stats(self, room: str, participant: str, stats: DeviceStats) -> None:
+        self.reports.append((room, participant, stats))
+        super().stats(room, participant, stats)
 
     def drop(self, room: str, participant: str) -> None:
         self.dropped.append((room, participant))

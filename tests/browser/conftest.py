@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from vardrum.bench.network.namespaces import Network
 from vardrum.tests.support.logs import leaks
-from vardrum.tests.support.namespaces import Network
 from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.server import Server
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from vardrum.bench import unhurried
 from vardrum.tests.conftest import Browsers
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.speech import coloured_person
@@ -52,6 +55,20 @@ async def loops(page: Page, address: str) -> None:
     assert result.concealed(audio) < 0.05, page.name
     assert result.rate(audio[0], "energy") > 0, result.samples[-1]
     assert await page.evaluate("recorder.errors") == []
+    assert not (unhurried.prefix() and hurried()), "threads that can stand a machine still"
+
+
+def hurried() -> list[str]:
+    """The real-time threads of everything that these tests have started: proc(5), `stat`, fields ppid and policy."""
+    stats = []
+    for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            head, _, fields = path.read_text().rpartition(")")
+            stats.append((int(path.parts[2]), head, fields.split()))
+    ours = {os.getpid()}
+    while found := {pid for pid, _, fields in stats if int(fields[1]) in ours} - ours:
+        ours |= found
+    return [head for pid, head, fields in stats if pid in ours and int(fields[38]) in (os.SCHED_FIFO, os.SCHED_RR)]
 
 
 async def test_chromium_sees_and_hears_through_a_connection(browsers: Browsers, loop_page: str, made: Path) -> None:

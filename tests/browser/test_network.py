@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vardrum.tests.support.namespaces import CLINIC, Network
-from vardrum.tests.support.process import Process
+from vardrum.bench.network.namespaces import CLINIC, Network
+from vardrum.bench.process import Process
 from vardrum.tests.support.wait import wait_until
 
 ASK = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=1).status)"

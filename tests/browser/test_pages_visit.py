@@ -12,7 +12,7 @@ from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal
 from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, eventually, raw, says
-from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, admit, arrive, leave, until
+from vardrum.tests.support.visit import DOCTOR, PATIENT, admit, arrive, come, leave, until
 
 
 @pytest.fixture
@@ -36,17 +36,42 @@ def picture(who: Invited, wanted: str) -> str:
     return f'document.querySelector("{tile}")?.dataset.picture === "{wanted}"'
 
 
+async def at_the_door(portal: Portal, window: Window) -> tuple[Invited, Invited, Page, Page]:
+    """The doctor is in and the patient waits; with their pages."""
+    host = await window.open(DOCTOR["display_name"], width=1200)
+    page = await window.open(PATIENT["display_name"], width=390, height=844)
+    doctor, patient = await come(portal, host, page)
+    return doctor, patient, host, page
+
+
 async def both(portal: Portal, window: Window) -> tuple[Invited, Invited, Page, Page]:
     """Doctor and patient, admitted, each with a live picture of the other."""
-    doctor, patient = await portal.book([DOCTOR, PATIENT], **NO_DOCUMENTS)
-    host, page = await window.open(doctor.name, width=1200), await window.open(patient.name, width=390, height=844)
-    await arrive(host, await portal.vouched_url(doctor), into="admitted")
-    await arrive(page, patient.join_url)
+    doctor, patient, host, page = await at_the_door(portal, window)
     await admit(host, patient)
     await until(page, "admitted")
     await becomes(host, picture(patient, "live"), "the doctor sees the patient", deadline=20)
     await becomes(page, picture(doctor, "live"), "the patient sees the doctor", deadline=20)
     return doctor, patient, host, page
+
+
+# A slow phone's browser has used its offer only when the server has long since said who is in which slot.
+SLOW_TO_OFFER = """(() => {
+  const { setLocalDescription } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.setLocalDescription = async function (description) {
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    return setLocalDescription.call(this, description);
+  };
+})(), 1"""
+
+
+@pytest.mark.timeout(120)
+async def test_a_slot_named_before_the_browser_knows_it_shows_its_picture(portal: Portal, window: Window) -> None:
+    doctor, patient, host, page = await at_the_door(portal, window)
+    await page.evaluate(SLOW_TO_OFFER)
+    await admit(host, patient)
+    await becomes(page, "recorder.received.some((m) => m.type === 'answer')", "the server has answered")
+    assert await page.evaluate("vardrum.peerConnection.localDescription") is None
+    await becomes(page, picture(doctor, "live"), "the patient sees the doctor", deadline=20)
 
 
 @pytest.mark.timeout(120)

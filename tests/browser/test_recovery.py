@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from vardrum.bench.network.namespaces import CLINIC, Network
 from vardrum.tests.conftest import Browsers
-from vardrum.tests.support.namespaces import CLINIC, Network
 from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.server import Server
 from vardrum.tests.support.sound import longest_gap, moment, silent, sound_back

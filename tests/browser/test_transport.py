@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vardrum.bench.network.namespaces import CLINIC, CLINIC_SIX, Network
 from vardrum.tests.conftest import Browsers
-from vardrum.tests.support.namespaces import CLINIC, CLINIC_SIX, Network
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal, create_key
 from vardrum.tests.support.server import Server

@@ -27,7 +27,7 @@ from vardrum.tests.support.visit import (
 from vardrum.tests.support.wait import wait_until
 
 SECONDS = 20.0
-LAYERS = (180, 360)  # of 640x360 in two
+LAYERS = (240, 360)  # of 640x360 in two
 
 
 def expected_height(wished: int) -> int:
@@ -110,7 +110,7 @@ async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
 
 async def follows_its_window(page: Page, *others: Invited) -> None:
     """A small window wishes for small pictures and gets them; a large one large ones again."""
-    for size, height in (((320, 480), 180), ((1000, 700), 360)):
+    for size, height in (((320, 480), 240), ((1000, 700), 360)):
         await page.tab.resize(*size)
 
         async def wishes(height: int = height) -> bool:

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from .namespaces import CLINIC, Namespace
+from ...bench import unhurried
+from ...bench.network.namespaces import CLINIC, Namespace
+from ...bench.process import Process
 from .page import RECORDER
-from .process import Process
 
 PREFERENCES: Mapping[str, bool | int | str] = {
     "media.navigator.permission.disabled": True,
@@ -167,6 +168,7 @@ class Firefox:
         process = await Process.start(
             [
                 *(namespace.prefix if namespace else ()),
+                *unhurried.prefix(),
                 executable(),
                 "--headless",
                 "--no-remote",

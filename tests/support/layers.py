@@ -54,7 +54,7 @@ class Shown:
     packets: list[Packet]
     parts: list[payloads.Got]
     codec: str
-    before: bool  # padding came right before it
+    before: bool  # padding, or nobody knows what, came right before it
     inside: bool  # padding came within it
 
     @property
@@ -228,7 +228,8 @@ class House:
     def pictures(self) -> Iterator[Shown]:
         """Everything received, picture by picture."""
         packets: list[Packet] = []
-        before = inside = padding = False
+        before = inside = False
+        padding = True  # or nobody knows what, in front of the first
         for number in sorted(self.received):
             packet = self.received[number]
             if not packet.payload:
@@ -268,7 +269,7 @@ def judge(house: House) -> Verdict:
     decoder = streams.Decoder(house.codec)
     known = {look: (one.film.person, number) for one in house.senders for look, number in one.film.looks.items()}
     keys = {one.parts_of(number)[0] for one in house.senders for number in range(0, len(known), streams.GROUP)}
-    waits = False
+    waits = True  # who has lost the first picture lacks it as well
     former: tuple[int, int] | None = None  # person, place
     numbers: list[int] = []
     layers = streams.KINDS[house.codec].layers

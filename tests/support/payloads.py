@@ -167,7 +167,8 @@ def read(codec: str, payload: bytes, descriptor: bytes | None) -> Got:
             number = struct.unpack_from(">H", descriptor, 1)[0]
             return Got(payload, descriptor[0] & 0x80 != 0, number, None, int(descriptor[0] & 0x3F == 2))
         case _:
-            return Got(payload, False)
+            # A key frame's parameter sets; of others nothing tells.
+            return Got(payload, payload[0] & 0x1F == 24)
 
 
 def _id(payload: bytes, at: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .process import Process
+from ...bench.process import Process
 from .wait import wait_until
 
 VARDRUM = str(Path(sys.executable).with_name("vardrum"))

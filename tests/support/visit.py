@@ -26,25 +26,17 @@ async def state(page: Page) -> str:
 
 async def until(page: Page, wanted: str, *, deadline: float = 20.0) -> None:
     """Until the page is in the state `wanted`."""
-
-    async def reached() -> bool:
-        found = await state(page)
-        assert found == wanted, f"state is {found!r}"
-        return True
-
-    await page.wait(reached, f"{page.name} is {wanted}", deadline=deadline)
+    await page.until(wanted, deadline=deadline)
 
 
 async def arrive(page: Page, url: str, *, into: str = "waiting") -> None:
     """Open a link, check the devices, press join."""
-    await page.tab.goto(url)
-    await page.click("join", deadline=20)
-    await until(page, into)
+    await page.arrive(url, into=into)
 
 
 async def admit(host: Page, who: Invited) -> None:
     """A host lets somebody in, by the button beside their name."""
-    await host.click("admit", within=f'[data-testid="queue-entry"][data-participant="{who.id}"]')
+    await host.admit(who.id)
 
 
 async def leave(page: Page) -> None:
@@ -83,11 +75,17 @@ async def meets(page: Page, *others: Invited, deadline: float = 20.0) -> dict[st
     return await shown(page)
 
 
-async def gather_visit(portal: Portal, host: Page, *guests: Page) -> list[Invited]:
-    """The doctor and as many others as there are pages, all seeing and hearing each other; who they are."""
+async def come(portal: Portal, host: Page, *guests: Page) -> list[Invited]:
+    """The doctor is in, and as many others as there are pages wait; who they are."""
     people = await portal.book([DOCTOR, *(PATIENT, RELATIVE, INTERPRETER)[: len(guests)]], **NO_DOCUMENTS)
     await arrive(host, await portal.vouched_url(people[0]), into="admitted")
     await asyncio.gather(*(arrive(page, one.join_url) for page, one in zip(guests, people[1:], strict=True)))
+    return people
+
+
+async def gather_visit(portal: Portal, host: Page, *guests: Page) -> list[Invited]:
+    """The doctor and as many others as there are pages, all seeing and hearing each other; who they are."""
+    people = await come(portal, host, *guests)
     for one in people[1:]:
         await admit(host, one)
     for page, me in zip((host, *guests), people, strict=True):

@@ -33,7 +33,12 @@ EXAMPLES: list[dict[str, Any]] = [
     {"type": "chat", "id": "x", "text": "hej", "to": "part_1"},
     {"type": "typing", "text": ""},
     {"type": "sharing", "on": True},
-    {"type": "stats", "anything": [{"goes": 1.5}]},
+    {"type": "stats", "seconds": 2.0},
+    {
+        "type": "stats", "seconds": 2, "decoded": 81, "dropped": 3, "decode_ms": 11.5, "limitation": "cpu",
+        "battery": 0.42, "pictures": 2, "height": 360, "codecs": ["video/VP8", "video/H264"]
+    },
+    {"type": "stats", "seconds": 0, "decode_ms": None, "limitation": None, "battery": None, "codecs": []},
     {"type": "hand", "raised": True},
     {"type": "help", "kind": "phone"},
     {"type": "leave"},

@@ -77,6 +77,11 @@ def test_too_much_of_one_kind_is_refused_and_too_much_of_all_is_a_flood() -> Non
     assert floods.count(True) == 5
 
 
+def test_a_page_may_report_what_it_measures_each_1_5_s() -> None:
+    limits = Limits(0.0)
+    assert all(limits.allow("stats", 1.5 * report) for report in range(100))
+
+
 def test_offences_are_forgiven_until_there_are_too_many_and_again_after_a_while() -> None:
     limits = Limits(0.0)
     assert all(limits.forgive(0.0) for _ in range(OFFENCES.burst))

@@ -7,13 +7,13 @@ import signal
 import sys
 from pathlib import Path
 
-from vardrum.tests.support.process import Process
+from vardrum.bench.process import Process
 from vardrum.tests.support.wait import wait_until
 
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from vardrum.tests.support.process import Process
+from vardrum.bench.process import Process
 
 async def main():
     child = await Process.start(["sleep", "infinity"], log=Path(sys.argv[1]))

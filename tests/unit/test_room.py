@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vardrum.sfu.room import Room, View, layer_for, may_receive
+from vardrum.sfu.room import Room, View, ladder_for, may_receive
 from vardrum.sfu.types import Person, Wish
 
 HOST = Person("host", "admitted", host=True)
@@ -108,13 +108,16 @@ def test_who_comes_back_gets_the_former_pair() -> None:
     assert view.camera_height("anna") == 0
 
 
-@pytest.mark.parametrize(("max_height", "layer"), [(0, 0), (90, 0), (180, 0), (181, 1), (360, 1), (1080, 1)])
-def test_the_smallest_layer_that_is_tall_enough(max_height: int, layer: int) -> None:
-    assert layer_for(max_height, {0: 180, 1: 360}) == layer
+@pytest.mark.parametrize(
+    ("max_height", "ladder"), [(0, [0]), (90, [0]), (240, [0]), (241, [0, 1]), (360, [0, 1]), (1080, [0, 1])]
+)
+def test_a_ladder_ends_at_the_smallest_layer_that_is_tall_enough(max_height: int, ladder: list[int]) -> None:
+    assert ladder_for(max_height, {0: 240, 1: 360}) == ladder
+    assert ladder_for(max_height, {1: 240, 0: 360}) == [1 - layer for layer in ladder]
 
 
-def test_no_layer_where_none_is_sent() -> None:
-    assert layer_for(360, {}) is None
+def test_no_ladder_where_nothing_is_sent() -> None:
+    assert ladder_for(360, {}) == []
 
 
 def test_on_hold_one_keeps_the_slots_past_with_the_peer() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from vardrum.sfu.engine import EngineError
+from structlog.testing import capture_logs
+from vardrum.sfu.engine import Engine, EngineError
 from vardrum.sfu.shards import Load, Sample, Shards
 from vardrum.sfu.types import MediaSettings
 
@@ -74,6 +75,22 @@ async def test_new_rooms_go_where_there_is_least_to_do() -> None:
         shards[1].load.busy = shards[2].load.busy = 0.5
         assert shards.least_busy() is shards[0]
         shards[0].load.overloaded = True
+        assert shards.least_busy() is shards[1]
+    finally:
+        shards.stop()
+
+
+async def test_a_dead_shard_is_reported_once_and_given_no_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = Shards(MediaSettings(port=0, shards=2), lambda event: None)
+    try:
+        shards.measure(0.0)
+        assert shards.dead == 0
+        monkeypatch.setattr(Engine, "alive", property(lambda engine: engine is not shards[0].engine))
+        with capture_logs() as logs:
+            shards.measure(0.1)
+            shards.measure(0.2)
+        assert [(one["log_level"], one["shard"]) for one in logs] == [("error", 0)]
+        assert shards.dead == 1
         assert shards.least_busy() is shards[1]
     finally:
         shards.stop()

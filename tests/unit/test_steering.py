@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from vardrum.codecs import catalogue
 from vardrum.sfu import sdp, steering
+from vardrum.sfu.devices import Limits
 from vardrum.sfu.node import Node
-from vardrum.sfu.types import MediaSettings, Offer, Person, SlotView
+from vardrum.sfu.types import Level, MediaSettings, Offer, Person, Reason, SlotView
 
 CHROMIUM = (Path(__file__).parent / "data/sdp/offer-chromium-small.sdp").read_bytes().decode("ascii")
 FIREFOX = (Path(__file__).parent / "data/sdp/offer-firefox-small.sdp").read_bytes().decode("ascii")
@@ -34,6 +35,18 @@ ALL = ("vp8", "h264-1", "vp9", "av1")
 )
 def test_the_first_codec_that_most_decode_is_chosen(sendable: Any, viewers: Any, expected: str | None) -> None:
     assert steering.choose(sendable, viewers) == expected
+
+
+def test_weak_devices_choose_among_what_everyone_decodes() -> None:
+    everything = [set(ALL), set(ALL)]
+    plain = Limits(4, 720)
+    hardware = Limits(2, 360, efficient=("h264-1", "h264-0"))
+    assert steering.choose(ALL, everything, [plain, plain]) == "vp8"
+    assert steering.choose(ALL, everything, [plain, hardware]) == "h264-1", "H.264 first where hardware decodes it"
+    assert steering.choose(ALL, [set(ALL), {"vp8"}], [hardware, plain]) == "vp8", "but never what somebody can't see"
+    av1_first = ("av1", "vp9", "vp8")
+    assert steering.choose(av1_first, everything, [plain, Limits(4, 720, frozenset({"av1"}))]) == "vp9"
+    assert steering.choose(("av1",), everything, [Limits(4, 720, frozenset({"av1"}))]) == "av1", "better than nothing"
 
 
 def test_offers_say_what_is_sent_and_what_is_decoded() -> None:
@@ -70,6 +83,8 @@ class Ear:
     def connection(self, room: str, participant: str, connected: bool) -> None: ...
 
     def expired(self, room: str, participant: str) -> None: ...
+
+    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason) -> None: ...
 
 
 async def test_a_newcomer_without_vp8_changes_what_the_others_are_asked_for_and_leaving_changes_it_back() -> None:

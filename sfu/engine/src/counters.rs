@@ -67,6 +67,7 @@ counts! {
     DropNoListener = "drop_no_listener",
     DropRedMalformed = "drop_red_malformed",
     DropAwaitingKeyFrame = "drop_awaiting_key_frame",
+    DropAwaitingTemplates = "drop_awaiting_templates",
     DropBeforeSwitch = "drop_before_switch",
     DropTemporalLayer = "drop_temporal_layer",
     DropSoundLate = "drop_sound_late",

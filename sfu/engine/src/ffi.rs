@@ -182,6 +182,16 @@ pub unsafe extern "C" fn vardrum_tables_newest(tables: *const Tables, which: c_i
     })
 }
 
+/// Whether the shard's thread goes on; `false` once it has panicked, and then for good.
+///
+/// # Safety
+/// `shard` is a running one.
+#[no_mangle]
+pub unsafe extern "C" fn vardrum_shard_alive(shard: *const Runner) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { &*shard }.shared.alive()
+}
+
 /// CPU time of the shard's thread in nanoseconds.
 ///
 /// # Safety

@@ -124,14 +124,15 @@ impl Peer {
             layer.adopt(header.ssrc, codec);
         }
         layer.codec = codec;
-        let picture = layer.picture(codec, payload, descriptor);
+        let sequence = layer.unwrapper.unwrap(number);
+        let picture = layer.picture(codec, sequence, payload, descriptor);
         let packet = Packet {
-            sequence: layer.unwrapper.unwrap(number),
+            sequence,
             timestamp: header.timestamp,
             marker: header.marker,
             codec,
             payload,
-            dependency: descriptor.filter(|_| codec == Codec::AV1).unwrap_or(&[]),
+            dependency: descriptor.filter(|_| codec.needs_descriptor()).unwrap_or(&[]),
             level,
             picture,
             capture: layer.clock.capture(header.timestamp, now),

@@ -1,15 +1,14 @@
 //! A source: one encoding of a microphone, camera or screen, as it arrives.
 
-use vardrum_codecs::dependency::Structure;
-
 use crate::clock::{Micros, SourceClock};
 use crate::nack::Gaps;
 use crate::packet::{Codec, Packet};
-use crate::picture::Picture;
+use crate::picture::{Picture, Reading};
 use crate::reception::Reception;
 use crate::replay::Window;
 use crate::rtp::Unwrapper;
 use crate::store::Store;
+use crate::templates::Templates;
 
 /// A layer that has sent nothing for so long does not exist (CONTRACT, "Sending").
 pub const SILENCE: Micros = 1_000_000;
@@ -21,6 +20,9 @@ const SOUND_WAIT: Micros = 0;
 const PICTURE_AGE: Micros = 1_000_000;
 /// With a round trip of 250 ms what was NACKed came too late (DESIGN, "Sound is repaired at each hop").
 const SOUND_AGE: Micros = 260_000;
+
+/// Templates that have not come two round trips and this after they were missed are asked for as a key frame.
+const TEMPLATES_WAIT: Micros = 50_000;
 
 /// Python hears of a layer no more often.
 const BETWEEN_NEWS: Micros = 100_000;
@@ -52,8 +54,11 @@ pub struct Layer {
     pub last_packet: Micros,
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
     pub size: (u16, u16),
-    /// Templates of the dependency descriptors that come.
-    pub structure: Structure,
+    templates: Templates,
+    /// What brought templates can't be read, so that there is nothing to wait for.
+    unreadable: bool,
+    /// Since when packets come whose templates have not.
+    awaiting: Option<Micros>,
     /// The newest picture's id, for pictures that say only its last 7 bits.
     picture_id: Option<u16>,
     pub bytes: u64,
@@ -91,7 +96,9 @@ impl Layer {
             alive: false,
             last_packet: 0,
             size: (0, 0),
-            structure: Structure::default(),
+            templates: Templates::default(),
+            unreadable: false,
+            awaiting: None,
             picture_id: None,
             bytes: 0,
             frames: 0,
@@ -159,9 +166,23 @@ impl Layer {
     }
 
     /// What a packet of this layer says of its picture; `descriptor`: its dependency descriptor, if it has one.
-    pub fn picture(&mut self, codec: Codec, payload: &[u8], descriptor: Option<&[u8]>) -> Picture {
-        let frame = descriptor.and_then(|descriptor| self.structure.read(descriptor).ok());
-        let mut picture = Picture::of(codec, payload, frame.as_ref());
+    pub fn picture(&mut self, codec: Codec, sequence: u64, payload: &[u8], descriptor: Option<&[u8]>) -> Picture {
+        let read = descriptor.map(|descriptor| self.templates.read(sequence, descriptor));
+        let frame = read.and_then(|read| read.ok());
+        let mut picture = Picture::of(codec, payload, frame.as_ref().map(|(frame, _)| frame));
+        match frame {
+            Some((_, templates)) => {
+                picture.templates = templates;
+                self.unreadable &= !templates;
+            }
+            None if descriptor.is_some() && codec.needs_descriptor() => {
+                self.unreadable |= picture.key;
+                if !self.unreadable {
+                    picture.reading = Reading::Awaited;
+                }
+            }
+            None => {}
+        }
         if let (Some(id), true) = (picture.id, picture.narrow_id) {
             // The nearest to the newest one that ends in these 7 bits.
             let newest = self.picture_id.unwrap_or(id);
@@ -195,6 +216,10 @@ impl Layer {
             return None;
         }
         self.repaired += u64::from(repaired || asked.is_some());
+        if packet.picture.templates {
+            self.awaiting = None;
+            self.read_late(packet.sequence);
+        }
         self.last_packet = now;
         self.bytes += packet.payload.len() as u64;
         if self
@@ -210,6 +235,42 @@ impl Layer {
             .filter(|asked| repaired && asked.rounds == 1)
             .map(|asked| asked.after);
         Some(Taken { round_trip })
+    }
+
+    /// Reads what came before the templates that packet `sequence` brought.
+    fn read_late(&mut self, sequence: u64) {
+        let Self { store, templates, .. } = self;
+        store.read_again(sequence, |packet| {
+            if !packet.picture.is_awaited() {
+                return None;
+            }
+            let frame = templates.read_again(packet.sequence, packet.dependency)?;
+            Some(Picture {
+                reading: Reading::Late,
+                ..Picture::of(packet.codec, packet.payload, Some(&frame))
+            })
+        });
+    }
+
+    /// What was read late behind packet `sequence` has gone out.
+    pub fn settle_late(&mut self, sequence: u64) {
+        self.store.read_again(sequence, |packet| match packet.picture.reading {
+            Reading::Late => Some(Picture {
+                reading: Reading::Known,
+                ..packet.picture
+            }),
+            _ => None,
+        });
+    }
+
+    /// Takes note of a packet whose templates have not come; whether it is time to ask for a key frame, which has some.
+    pub fn templates_are_due(&mut self, now: Micros, round_trip: Micros) -> bool {
+        let since = *self.awaiting.get_or_insert(now);
+        let due = now > since + 2 * round_trip + TEMPLATES_WAIT;
+        if due {
+            self.awaiting = Some(now);
+        }
+        due
     }
 
     /// Counts in sound that came out of RED; `false` if it has come before, or is older than all that has.

@@ -56,6 +56,7 @@ mod store;
 mod strangers;
 pub mod stun;
 pub mod tables;
+mod templates;
 #[cfg(test)]
 mod testing;
 mod track;

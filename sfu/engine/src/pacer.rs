@@ -20,6 +20,8 @@ const LONGEST_DEBT: Micros = 100_000;
 /// About 3 s of 2 Mbit/s.
 const MOST_HELD: usize = 512;
 const MOST_REPAIRS: usize = 128;
+/// A repair that has waited for so long is asked for again, if it is still of use.
+const LONGEST_REPAIR: Micros = 200_000;
 /// Held longer a picture is of no use,
 const LONGEST: Micros = 500_000;
 /// except behind a key frame, which alone may take that long; the publisher's store forgets what is a second old.
@@ -45,6 +47,12 @@ pub struct Held {
     pub since: Micros,
 }
 
+impl Held {
+    fn picture(&self) -> Option<((Feed, u32), u32)> {
+        Some((self.source, self.timestamp))
+    }
+}
+
 /// What waits in one slot.
 #[derive(Clone, Copy, Default)]
 struct Line {
@@ -55,8 +63,8 @@ struct Line {
     anew: bool,
     /// What goes out has waited for long.
     late: bool,
-    /// The picture of the newest packet that has gone out.
-    present: Option<u32>,
+    /// The picture of the newest packet that has gone out: its source and timestamp.
+    present: Option<((Feed, u32), u32)>,
     key_at: Option<Micros>,
 }
 
@@ -68,7 +76,8 @@ pub struct Pacer {
     credit: i64,
     filled: Micros,
     held: VecDeque<Held>,
-    repairs: VecDeque<(usize, u16)>,
+    /// Slot and number that wait, and since when.
+    repairs: VecDeque<(usize, u16, Micros)>,
     lines: Vec<Line>,
     /// Some line is to begin anew.
     anew: bool,
@@ -101,7 +110,7 @@ impl Pacer {
     /// Bytes allocated.
     pub fn memory(&self) -> usize {
         self.held.capacity() * size_of::<Held>()
-            + self.repairs.capacity() * size_of::<(usize, u16)>()
+            + self.repairs.capacity() * size_of::<(usize, u16, Micros)>()
             + self.lines.capacity() * size_of::<Line>()
     }
 
@@ -167,6 +176,11 @@ impl Pacer {
 
     /// Lets a packet wait that the slot would take behind all that waits in it.
     pub fn hold(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) {
+        let former = self.lines[slot].end.map(|(feed, _)| feed);
+        if packet.picture.key && former.map_or(false, |former| source.0.is_below(former)) {
+            // There is no room for the layer above: its pictures would only keep this one waiting.
+            self.dropped += self.drop_behind_present(slot, |_| false);
+        }
         if self.held.len() >= MOST_HELD {
             let fullest = (0..self.lines.len()).max_by_key(|&slot| self.lines[slot].held);
             self.dropped += fullest.map_or(0, |slot| self.shed(now, slot));
@@ -194,17 +208,27 @@ impl Pacer {
         });
     }
 
-    /// Lets a repair wait: the number that a receiver asks for. `false` where too many do.
-    pub fn hold_repair(&mut self, slot: usize, sequence: u16) -> bool {
+    /// Lets a repair wait: the number that a receiver asks for, however often it does. `false` where too many wait.
+    pub fn hold_repair(&mut self, now: Micros, slot: usize, sequence: u16) -> bool {
+        if self.repairs.iter().any(|held| (held.0, held.1) == (slot, sequence)) {
+            return true;
+        }
         let room = self.repairs.len() < MOST_REPAIRS;
         if room {
-            self.repairs.push_back((slot, sequence));
+            self.repairs.push_back((slot, sequence, now));
         }
         room
     }
 
-    pub fn next_repair(&mut self) -> Option<(usize, u16)> {
-        self.repairs.pop_front()
+    /// The next repair in line, which goes out now; those that have waited for too long are dropped.
+    pub fn next_repair(&mut self, now: Micros) -> Option<(usize, u16)> {
+        while let Some((slot, sequence, since)) = self.repairs.pop_front() {
+            if now <= since + LONGEST_REPAIR {
+                return Some((slot, sequence));
+            }
+            self.dropped += 1;
+        }
+        None
     }
 
     /// The next packet in line, which goes out now.
@@ -216,13 +240,20 @@ impl Pacer {
 
     /// Takes note of a picture packet that went out in a slot.
     #[inline]
-    pub fn on_picture(&mut self, now: Micros, slot: usize, packet: &Packet<'_>) {
-        if self.target > 0 {
-            let line = &mut self.lines[slot];
-            line.present = Some(packet.timestamp);
-            if packet.picture.key {
-                line.key_at = Some(now);
-            }
+    pub fn on_picture(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) {
+        let line = &mut self.lines[slot];
+        // Also without a target, which may come before the picture's end.
+        let picture = Some((source, packet.timestamp));
+        let begins = packet.picture.key && line.present != picture;
+        line.present = picture;
+        if packet.picture.key {
+            line.key_at = Some(now);
+        }
+        if begins && !self.repairs.is_empty() {
+            // Whatever is missing in front of a key frame is of no use any more.
+            let before = self.repairs.len();
+            self.repairs.retain(|repair| repair.0 != slot);
+            self.dropped += before - self.repairs.len();
         }
     }
 
@@ -262,7 +293,7 @@ impl Pacer {
             let line = self.lines[slot];
             let after_key = line.key_at.map_or(false, |at| now < at + LONGEST_AFTER_KEY);
             let longest = if after_key { LONGEST_AFTER_KEY } else { LONGEST };
-            let waits = |held: &&Held| held.slot == slot && Some(held.timestamp) != line.present;
+            let waits = |held: &&Held| held.slot == slot && held.picture() != line.present;
             if self
                 .held
                 .iter()
@@ -279,28 +310,32 @@ impl Pacer {
     fn shed(&mut self, now: Micros, slot: usize) -> usize {
         let present = self.lines[slot].present;
         // One that has waited as long is no better.
-        let begins = |held: &Held| {
-            held.slot == slot && held.key && Some(held.timestamp) != present && now <= held.since + LONGEST
-        };
+        let begins =
+            |held: &Held| held.slot == slot && held.key && held.picture() != present && now <= held.since + LONGEST;
         let key = self.held.iter().rposition(begins);
         if let Some(at) = key {
             self.held[at].anew = true;
         }
-        let before = self.held.len();
-        let mut at = 0;
-        self.held.retain(|held| {
-            at += 1;
-            let behind = key.map_or(false, |key| at > key);
-            held.slot != slot || behind || Some(held.timestamp) == present
-        });
-        let dropped = before - self.held.len();
+        let dropped = self.drop_behind_present(slot, |at| key.map_or(false, |key| at >= key));
         let line = &mut self.lines[slot];
-        line.held -= dropped;
         if key.is_none() {
             line.anew = true;
             line.end = None;
             self.anew = true;
         }
+        dropped
+    }
+
+    /// Drops a slot's packets but those of the picture that is going out, and those at places to `keep`; how many.
+    fn drop_behind_present(&mut self, slot: usize, keep: impl Fn(usize) -> bool) -> usize {
+        let present = self.lines[slot].present;
+        let (before, mut at) = (self.held.len(), 0);
+        self.held.retain(|held| {
+            at += 1;
+            held.slot != slot || held.picture() == present || keep(at - 1)
+        });
+        let dropped = before - self.held.len();
+        self.lines[slot].held -= dropped;
         dropped
     }
 

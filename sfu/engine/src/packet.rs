@@ -24,6 +24,11 @@ impl Codec {
         self.0 <= Codec::RED.0
     }
 
+    /// Only a dependency descriptor tells layer and number of its pictures.
+    pub fn needs_descriptor(self) -> bool {
+        matches!(self, Codec::AV1 | Codec::H264_PM0 | Codec::H264_PM1)
+    }
+
     pub fn clock_rate(self) -> u32 {
         if self.is_audio() {
             48_000
@@ -42,6 +47,13 @@ pub struct Feed {
     pub layer: u8,
 }
 
+impl Feed {
+    /// Whether it is a smaller layer than `other` of the same track: they are offered from the lowest up.
+    pub fn is_below(&self, other: Feed) -> bool {
+        (self.peer, self.track) == (other.peer, other.track) && self.layer < other.layer
+    }
+}
+
 #[derive(Clone, Copy)]
 pub struct Packet<'a> {
     /// Extended sequence number of the source.
@@ -50,7 +62,7 @@ pub struct Packet<'a> {
     pub marker: bool,
     pub codec: Codec,
     pub payload: &'a [u8],
-    /// The dependency descriptor, of AV1 only: the other codecs' payloads say what a receiver needs.
+    /// The dependency descriptor, of codecs whose payloads don't say what it says.
     pub dependency: &'a [u8],
     /// Loudness in -dBov with the voice flag, as in RFC 6464.
     pub level: Option<u8>,

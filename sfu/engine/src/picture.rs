@@ -8,8 +8,23 @@ use crate::packet::Codec;
 /// Every temporal layer.
 pub const ALL_LAYERS: u8 = u8::MAX;
 
+/// Whether it is known of which picture a packet is: only a dependency descriptor may tell, and only with templates
+/// that come with a key frame's first packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    #[default]
+    Known,
+    /// It points at templates that have not come. Nobody can decode it before they do.
+    Awaited,
+    /// They have come since.
+    Late,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Picture {
+    pub reading: Reading,
+    /// The packet brought templates.
+    pub templates: bool,
     /// Temporal layer; 0 where the stream has none.
     pub temporal: u8,
     /// The packet is the first of its picture.
@@ -36,6 +51,21 @@ impl Picture {
             Codec::H264_PM0 | Codec::H264_PM1 => framed(h264::has_parameter_sets(payload), frame),
             Codec::AV1 => framed(av1::starts_key_frame(payload), frame),
             _ => framed(codec.is_audio(), None),
+        }
+    }
+
+    /// Nothing is known of it yet, see `Reading`.
+    pub fn is_awaited(&self) -> bool {
+        self.reading == Reading::Awaited
+    }
+
+    /// Whether a packet goes out behind the late first one of a key frame: where a slot has just `begun` with that all
+    /// that can be read, else what was waiting for its templates.
+    pub fn goes_on(&self, begun: bool) -> bool {
+        match self.reading {
+            Reading::Known => begun,
+            Reading::Awaited => false,
+            Reading::Late => true,
         }
     }
 
@@ -92,6 +122,7 @@ fn vp9_picture(payload: &[u8], frame: Option<&Frame>) -> Picture {
         id: descriptor.picture_id(),
         narrow_id: descriptor.picture.map_or(false, |id| !id.wide),
         tl0: descriptor.tl0.map_or(0, |tl0| tl0.value),
+        ..Picture::default()
     }
 }
 
@@ -115,6 +146,7 @@ fn vp8_picture(payload: &[u8]) -> Picture {
         id: descriptor.picture_id(),
         narrow_id: descriptor.picture.map_or(false, |id| !id.wide),
         tl0: descriptor.tl0_pic_idx().unwrap_or(0),
+        ..Picture::default()
     }
 }
 
@@ -177,7 +209,6 @@ mod tests {
             temporal: 1,
             spatial: 0,
             switch_to: Some(2),
-            structure: false,
         };
         let av1 = Picture::of(Codec::AV1, &[0x10, 0x30, 1], Some(&frame));
         assert_eq!((av1.temporal, av1.starts, av1.key), (1, true, false));

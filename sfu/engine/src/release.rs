@@ -18,7 +18,7 @@ impl Shard {
         self.counters.add(Count::DropHeldTooLong, shed);
         let probe = viewer.probe.bits_per_second();
         while viewer.pacer.may_send(now, probe) && self.outbox.room().is_some() {
-            if let Some((slot, sequence)) = viewer.pacer.next_repair() {
+            if let Some((slot, sequence)) = viewer.pacer.next_repair(now) {
                 let sent = self.repair(now, viewer, slot, sequence);
                 self.counters.one(sent.err().unwrap_or(Count::RtxOut));
             } else if let Some(slot) = viewer.pacer.next_anew() {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{sleep, Builder, JoinHandle};
+use std::thread::{panicking, sleep, Builder, JoinHandle};
 use std::time::Duration;
 
 use crate::address::Address;
@@ -49,9 +49,20 @@ pub struct Shared {
     cpu: AtomicU64,
     memory: AtomicUsize,
     stop: AtomicBool,
+    /// The thread has ended though nobody stopped it: it panicked.
+    dead: AtomicBool,
     wake: Signal,
     /// Raised when there are events.
     pub told: Signal,
+}
+
+/// Says of a thread that panics that it is dead, while it unwinds.
+struct Watch<'a>(&'a AtomicBool);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_or(panicking(), Ordering::Release);
+    }
 }
 
 /// A lock that a panic on the other side does not take away.
@@ -96,6 +107,7 @@ impl Runner {
             cpu: AtomicU64::new(0),
             memory: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
             wake: Signal::new()?,
             told: Signal::new()?,
         });
@@ -108,9 +120,10 @@ impl Runner {
         let mut seed = [0; 16];
         crypto::random(&mut seed);
         let theirs = Arc::clone(&shared);
-        let thread = Builder::new()
-            .name(format!("shard-{port}"))
-            .spawn(move || run(socket, tcp, poller, seed, &theirs))?;
+        let thread = Builder::new().name(format!("shard-{port}")).spawn(move || {
+            let _watch = Watch(&theirs.dead);
+            run(socket, tcp, poller, seed, &theirs);
+        })?;
         Ok(Runner {
             shared,
             port,
@@ -165,6 +178,11 @@ impl Shared {
     /// Bytes that the shard holds for its participants, at most a second old.
     pub fn memory(&self) -> usize {
         self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Whether the shard's thread has not panicked.
+    pub fn alive(&self) -> bool {
+        !self.dead.load(Ordering::Acquire)
     }
 
     /// CPU time of the shard's thread in nanoseconds, at most `FIGURES` old.
@@ -328,4 +346,33 @@ fn tell(shard: &mut Shard, shared: &Shared) {
     }
     drop(events);
     shared.told.raise();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_dead_and_one_that_ends_is_not() {
+        let dead = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let ends = scope.spawn(|| drop(Watch(&dead)));
+            assert!(ends.join().is_ok());
+            assert!(!dead.load(Ordering::Acquire));
+            let panics = scope.spawn(|| {
+                let _watch = Watch(&dead);
+                std::panic::resume_unwind(Box::new("as a panic does, but says nothing"));
+            });
+            assert!(panics.join().is_err());
+        });
+        assert!(dead.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn a_shard_is_alive_until_it_is_stopped_and_after() {
+        let mut runner = Runner::start("127.0.0.1:0".parse().unwrap(), Options::default()).unwrap();
+        assert!(runner.shared.alive());
+        runner.stop();
+        assert!(runner.shared.alive());
+    }
 }

@@ -530,6 +530,15 @@ impl Shard {
         if track.listeners.is_empty() {
             return Err(Count::DropNoListener);
         }
+        if arrived.packet.picture.is_awaited() {
+            let round_trip = peer.round_trip.get();
+            let track = &mut peer.tracks[arrived.track];
+            if track.layers[arrived.layer].templates_are_due(now, round_trip) {
+                track.need_key_frame();
+                self.timetable.hurry(place, now);
+            }
+            return Err(Count::DropAwaitingTemplates);
+        }
         let feed = Feed {
             peer: place,
             track: arrived.track as u8,
@@ -550,6 +559,9 @@ impl Shard {
         let newest = track.layers[arrived.layer].unwrapper.newest();
         let late = arrived.packet.codec.is_audio() && Some(arrived.packet.sequence) < newest;
         self.fan_out(now, track, source, &arrived.packet, late);
+        if arrived.packet.picture.templates {
+            peer.tracks[arrived.track].layers[arrived.layer].settle_late(arrived.packet.sequence);
+        }
         Ok(())
     }
 
@@ -571,8 +583,14 @@ impl Shard {
                     counters.one(Count::DropBeforeSwitch);
                     continue;
                 }
+                // Chromium sends the largest VP8 layer first: who wants a smaller one has it a moment later.
+                let below = viewer.slots[slot].wants_below(source.0);
+                if waited && showed.is_none() && below.map_or(false, |layer| comes(&track.layers[layer], now)) {
+                    counters.one(Count::DropAwaitingKeyFrame);
+                    continue;
+                }
                 let sent = if packet.codec.is_audio() {
-                    viewer.forward_sound(now, clock, slot, source, packet, outbox)
+                    viewer.forward_sound(now, clock, slot, source, packet, outbox, counters)
                 } else {
                     viewer.forward(now, clock, slot, source, packet, outbox)
                 };
@@ -586,10 +604,12 @@ impl Shard {
                     (false, true) => timetable.hurry(place, 0),
                     _ => {}
                 }
-                if waited && viewer.shows_at_last(slot) != showed {
+                let begun = waited && viewer.shows_at_last(slot) != showed;
+                if begun || packet.picture.templates {
                     // A key frame whose first packet was late: the rest of it, and what followed, has come before.
                     let store = &track.layers[usize::from(source.0.layer)].store;
-                    for later in (packet.sequence + 1..=store.newest()).filter_map(|sequence| store.get(sequence)) {
+                    let later = (packet.sequence + 1..=store.newest()).filter_map(|sequence| store.get(sequence));
+                    for later in later.filter(|later| later.picture.goes_on(begun)) {
                         let sent = viewer.forward(now, clock, slot, source, &later, outbox);
                         counters.one(sent.err().unwrap_or(Count::RtpOut));
                     }
@@ -677,13 +697,19 @@ impl Shard {
             .and_then(|t| t.layers.get(usize::from(feed.layer)))
             .filter(|layer| layer.life == life)
             .ok_or(Count::DropResendUnavailable)?;
-        let packet = layer.store.get(number).ok_or(Count::DropResendUnavailable)?;
+        let packet = layer.store.get(number).filter(|packet| !packet.picture.is_awaited());
+        let packet = packet.ok_or(Count::DropResendUnavailable)?;
         viewer.repair(now, clock, slot, (feed, life), &packet, outbox)
     }
 
     pub(crate) fn server_clock(&self) -> ServerClock {
         self.clock
     }
+}
+
+/// Whether a layer has not been stopped, as far as can be told.
+fn comes(layer: &Layer, now: Micros) -> bool {
+    layer.alive && now < layer.last_packet + STOPPED
 }
 
 /// Removes those of `keys` that lead to `place`.

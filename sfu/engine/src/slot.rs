@@ -195,6 +195,13 @@ impl Slot {
             .map_or(false, |wanted| wanted.peer == feed.peer && wanted.track == feed.track)
     }
 
+    /// The layer that is wanted, where it is one below `feed` of the same track.
+    pub fn wants_below(&self, feed: Feed) -> Option<usize> {
+        self.wanted
+            .filter(|wanted| wanted.is_below(feed))
+            .map(|wanted| usize::from(wanted.layer))
+    }
+
     pub fn waits_for_key_frame(&self) -> bool {
         self.wanted.is_some() && self.wanted != self.showing.map(|(feed, _)| feed)
     }

@@ -122,6 +122,7 @@ impl Peer {
     /// Sends a sound packet of `source` (a feed in its life) in slot number `slot`, if the slot shows it.
     ///
     /// Errors: why it was not sent.
+    #[allow(clippy::too_many_arguments)]
     pub fn forward_sound(
         &mut self,
         now: Micros,
@@ -130,6 +131,7 @@ impl Peer {
         source: (Feed, u32),
         packet: &Packet<'_>,
         outbox: &mut Outbox,
+        counters: &mut Counters,
     ) -> Result<(), Count> {
         if !self.ready() {
             return Err(Count::DropNotConnected);
@@ -144,7 +146,7 @@ impl Peer {
         let switches = self.slots[slot].waits_for_key_frame();
         if switches {
             // What was another's, or from before a pause, is over.
-            let _ = self.send_joined(now, clock, slot, outbox);
+            self.flush_joined(now, clock, slot, outbox, counters);
             self.ways.slots[slot].earlier.clear();
         }
         let mut about = About {
@@ -155,10 +157,13 @@ impl Peer {
         if self.ways.mode.renumbers() {
             self.ways.slots[slot].renumbers = true;
             about.timestamp = self.slots[slot].accept_unnumbered(source.0, source.1, packet)?;
-            return self.forward_renumbered(now, clock, slot, packet.payload, about, outbox);
+            return self.forward_renumbered(now, clock, slot, packet.payload, about, outbox, counters);
         }
         if self.ways.slots[slot].renumbers {
-            let _ = self.send_joined(now, clock, slot, outbox);
+            self.flush_joined(now, clock, slot, outbox, counters);
+            if outbox.room().is_none() {
+                return Err(Count::DropOutboxFull);
+            }
             if !self.slots[slot].continue_at(source.0, source.1, packet.sequence) {
                 return Err(Count::DropSoundLate);
             }
@@ -170,6 +175,7 @@ impl Peer {
     }
 
     /// Sends sound under the slot's own numbers: without its pauses, or joined.
+    #[allow(clippy::too_many_arguments)]
     fn forward_renumbered(
         &mut self,
         now: Micros,
@@ -178,13 +184,14 @@ impl Peer {
         payload: &[u8],
         mut about: About,
         outbox: &mut Outbox,
+        counters: &mut Counters,
     ) -> Result<(), Count> {
         if self.ways.mode.pauses_dropped {
             match self.ways.slots[slot].silence.judge(payload, about.level, now) {
                 Verdict::Send => {}
                 Verdict::Begin => about.marker = true,
                 Verdict::Empty => {
-                    let _ = self.send_joined(now, clock, slot, outbox);
+                    self.flush_joined(now, clock, slot, outbox, counters);
                     // One frame of no bytes, of the same kind.
                     let empty = [payload.first().map_or(0, |toc| toc & 0xfc)];
                     return self.send_numbered(now, clock, slot, about, &empty, outbox);
@@ -193,11 +200,11 @@ impl Peer {
             }
         }
         if !self.ways.mode.joined {
-            let _ = self.send_joined(now, clock, slot, outbox);
+            self.flush_joined(now, clock, slot, outbox, counters);
             return self.send_numbered(now, clock, slot, about, payload, outbox);
         }
         if !self.ways.slots[slot].group.push(payload, about, now) {
-            let _ = self.send_joined(now, clock, slot, outbox);
+            self.flush_joined(now, clock, slot, outbox, counters);
             if !self.ways.slots[slot].group.push(payload, about, now) {
                 // No Opus that we can read: as it is.
                 return self.send_numbered(now, clock, slot, about, payload, outbox);
@@ -211,12 +218,24 @@ impl Peer {
         }
     }
 
+    /// Sends what has been joined so far, if anything has, and counts it: it is not the packet that is in hand.
+    fn flush_joined(
+        &mut self,
+        now: Micros,
+        clock: &ServerClock,
+        slot: usize,
+        outbox: &mut Outbox,
+        counters: &mut Counters,
+    ) {
+        if !self.ways.slots[slot].group.frames.is_empty() {
+            let sent = self.send_joined(now, clock, slot, outbox);
+            counters.one(sent.err().unwrap_or(Count::RtpOut));
+        }
+    }
+
     /// Sends what has been joined so far.
     fn send_joined(&mut self, now: Micros, clock: &ServerClock, slot: usize, outbox: &mut Outbox) -> Result<(), Count> {
         let way = &mut self.ways.slots[slot];
-        if way.group.frames.is_empty() {
-            return Ok(());
-        }
         let mut payload = std::mem::take(&mut way.joined);
         payload.clear();
         way.group.frames.write(&mut payload);
@@ -311,13 +330,10 @@ impl Peer {
         self.ways.waiting = false;
         for slot in 0..self.slots.len() {
             let group = &self.ways.slots[slot].group;
-            if !group.frames.is_empty() {
-                if now >= group.since + JOINED_WAIT {
-                    let sent = self.send_joined(now, clock, slot, outbox);
-                    counters.one(sent.err().unwrap_or(Count::RtpOut));
-                } else {
-                    self.ways.waiting = true;
-                }
+            if now >= group.since + JOINED_WAIT {
+                self.flush_joined(now, clock, slot, outbox, counters);
+            } else {
+                self.ways.waiting |= !group.frames.is_empty();
             }
             let to = self.path().map(|(to, _)| to);
             while let Some(sealed) = self.resends[slot].copy_due(now) {

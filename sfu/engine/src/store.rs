@@ -77,6 +77,17 @@ impl Store {
         self.newest
     }
 
+    /// Keeps what `read` makes of those packets behind `sequence` of which it makes anything.
+    pub fn read_again(&mut self, sequence: u64, read: impl Fn(&Packet<'_>) -> Option<Picture>) {
+        for later in sequence + 1..=self.newest {
+            let picture = self.get(later).and_then(|packet| read(&packet));
+            if let Some(picture) = picture {
+                let place = self.place(later);
+                self.packets[place].picture = picture;
+            }
+        }
+    }
+
     pub fn get(&self, sequence: u64) -> Option<Packet<'_>> {
         if self.packets.is_empty() {
             return None;

@@ -302,6 +302,48 @@ fn sound_for_a_starved_viewer_is_joined_to_60_ms_and_never_over_a_gap() {
 }
 
 #[test]
+fn every_joined_packet_is_counted_as_sent_or_under_the_name_of_its_drop() {
+    let mut house = House::new();
+    let joined = SoundMode { joined: true, ..PLAIN };
+    house.set(joined);
+    // Two wait when a gap, another way, or another speaker ends the packet; of the last only time does.
+    house.speak(1..3);
+    let _lost = house.plain(3);
+    house.speak(4..6);
+    house.set(PLAIN);
+    house.speak(6..7);
+    house.set(joined);
+    house.speak(7..9);
+    house.pass(100);
+    let got = house.bo.got(SOUND_SLOT);
+    assert_eq!(got.len(), 4);
+    assert_eq!(house.count(Count::RtpOut), 4);
+    assert_eq!(house.count(Count::AudioJoined), 6);
+    // Two wait again, and there is room for one packet more when another way begins.
+    house.speak(9..11);
+    house.set(PLAIN);
+    let room = std::iter::repeat(())
+        .take_while(|_| house.shard.outbox.push(house.anna.address, &[0; 20]))
+        .count();
+    house.shard.outbox.clear();
+    for _ in 1..room {
+        house.shard.outbox.push(house.anna.address, &[0; 20]);
+    }
+    let mut packet = house.plain(11);
+    house.shard.datagram(house.now, house.anna.address, &mut packet);
+    assert_eq!(house.count(Count::RtpOut), 5);
+    assert_eq!(house.count(Count::DropOutboxFull), 1);
+    let (to, datagram) = house.shard.outbox.get(room - 1);
+    house.bo.take(to, datagram);
+    house.shard.outbox.clear();
+    house.speak(12..13);
+    let rest = house.bo.got(SOUND_SLOT);
+    in_a_row(&[&got[3..], &rest].concat());
+    let numbers: Vec<Vec<u32>> = rest.iter().map(|got| frames(&got.payload)).collect();
+    assert_eq!(numbers, [vec![9, 10], vec![12]]);
+}
+
+#[test]
 fn long_packets_are_neither_joined_nor_made_redundant_beyond_a_datagram() {
     for mode in [RED_ONE, SoundMode { joined: true, ..PLAIN }] {
         let mut house = House::new();

@@ -10,15 +10,17 @@ export class Call extends EventTarget {
   #pc;
   #send; // welcome.send with every `send` since merged in
   #senders = {};
+  #camera; // its transceiver
   #lines = { audio: [], video: [] }; // transceivers of the slots
   #pending = null; // {id, restart, at} of the offer that isn't answered
   #answer = null; // as the server said it
   #chain = Promise.resolve(); // one change of descriptions at a time
   #closed = false;
+  #ready = null; // a promise of an offer that was made before it was wanted
 
   /**
    * @param slots {audio, video}: how many, @param send as in `welcome`, @param iceServers as in `admitted`
-   * Events: "state" when the connection's state changes.
+   * Events: "state" when the connection's state changes, "lines" when they have their mids.
    */
   constructor({ slots, send, iceServers }) {
     super();
@@ -27,11 +29,12 @@ export class Call extends EventTarget {
     const local = new MediaStream();
     const line = (kind, encodings) => {
       const options = { direction: "sendonly", streams: [local] };
-      return addSending(this.#pc, kind, options, encodings).sender;
+      return addSending(this.#pc, kind, options, encodings);
     };
-    this.#senders.microphone = line("audio");
-    this.#senders.camera = line("video", send.camera?.encodings);
-    this.#senders.screen = line("video", send.screen?.encodings);
+    this.#senders.microphone = line("audio").sender;
+    this.#camera = line("video", send.camera?.encodings);
+    this.#senders.camera = this.#camera.sender;
+    this.#senders.screen = line("video", send.screen?.encodings).sender;
     for (const kind of ["audio", "video"]) {
       for (let index = 0; index < slots[kind]; index++) {
         this.#lines[kind].push(this.#pc.addTransceiver(kind, { direction: "recvonly" }));
@@ -65,18 +68,32 @@ export class Call extends EventTarget {
     return this.#pending;
   }
 
-  /** The slots' transceivers by kind, in order; their `mid` is known once an offer has been made. */
+  /** The slots' transceivers by kind, in order; their `mid` is null until the browser has used the first offer. */
   get lines() {
     return this.#lines;
   }
 
-  /** What an `offer` message needs: {id, sdp, restart}. Candidates aren't waited for: a lite server needs none. */
+  /** Makes the first offer now, for later. Nothing is gathered for it yet: the network may be another one by then. */
+  prepare() {
+    this.#ready = this.#pc.createOffer().catch(() => null);
+  }
+
+  /**
+   * What an `offer` message needs: {id, sdp, restart}. Candidates aren't waited for: a lite server needs none. Nor is
+   * the browser's own use of it, which on a slow phone takes as long as the way to the server.
+   */
   offer(restart) {
     const id = ++offers;
     this.#pending = { id, restart, at: performance.now() };
-    return this.#next(async () => {
-      await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: restart }));
-      return { id, sdp: this.#pc.localDescription.sdp, restart };
+    return new Promise((resolve, reject) => {
+      this.#next(async () => {
+        const ready = await this.#ready;
+        this.#ready = null;
+        const offer = ready ?? (await this.#pc.createOffer({ iceRestart: restart }));
+        resolve({ id, sdp: offer.sdp, restart });
+        await this.#pc.setLocalDescription(offer);
+        this.dispatchEvent(new Event("lines"));
+      }).catch(reject);
     });
   }
 
@@ -124,10 +141,14 @@ export class Call extends EventTarget {
     if (sound && ("ptime" in sound || "red" in sound)) await this.#answerAgain();
   }
 
-  /** How large pictures should be captured: {width, height, frame_rate}. */
+  /** The mid of one's own camera, null before the first offer. */
+  get cameraMid() {
+    return this.#camera.mid;
+  }
+
+  /** How large pictures should be captured: {width, height, frameRate}. */
   picture(source) {
-    const { width, height, frame_rate: frameRate } = this.#send[source] ?? {};
-    return { width, height, frameRate };
+    return pictureOf(this.#send[source]);
   }
 
   close() {
@@ -180,6 +201,11 @@ export class Call extends EventTarget {
     this.#chain = done.catch(() => undefined);
     return done;
   }
+}
+
+/** How large to capture, as `getUserMedia` says it. @param camera of `send` */
+export function pictureOf(camera) {
+  return { width: camera?.width, height: camera?.height, frameRate: camera?.frame_rate };
 }
 
 /** A sending line; without scalabilityMode where the browser refuses it, and with one encoding where it knows no rids. */

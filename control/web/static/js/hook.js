@@ -7,7 +7,8 @@
 //   room            welcome.room, or null
 //   participants    the last `participants`, queue: the last `queue`, speaking: the last `speaking`
 //   slots           the last `slots`: [{mid, participant, source, display_name, paused,
-//                   element: id of the <video> or <audio> that plays it, or null, picture: "live" | "blank" | null}]
+//                   element: id of the <video> or <audio> that plays it, or null, picture: "live" | "still" (paused: the last of it) |
+//                   "blank" | null}]
 //   wishes          what was last wished for: {show: [{participant, source, max_height}], pin?}
 //   peerConnection  the RTCPeerConnection, or null
 //   online, silent  whether the websocket is up; whether no packets come

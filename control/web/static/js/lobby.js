@@ -1,6 +1,7 @@
 // Where one is before and after the visit: waiting, held, not let in, over; each with a sentence and a next step.
 
 import { el, show, setText } from "./dom.js";
+import { askPhone } from "./help.js";
 import { bind, clock, waited } from "./i18n.js";
 import { icon } from "./icons.js";
 import { Preview } from "./preview.js";
@@ -41,7 +42,8 @@ export class Waiting {
           "div",
           { class: "actions" },
           button("help.phone", {
-            kind: "secondary", symbol: "phone", testid: "ask-phone", click: (event) => this.#phone(event),
+            kind: "secondary", symbol: "phone", testid: "ask-phone",
+            click: (event) => askPhone(visit, event.currentTarget),
           }),
           button("bar.leave", { kind: "quiet", testid: "leave", click: () => visit.leave() }),
         ),
@@ -90,13 +92,6 @@ export class Waiting {
         return el("div", { class: "letter" }, el("strong", { t: "wait.letter" }), text);
       }),
     );
-  }
-
-  #phone(event) {
-    const sent = this.#visit.say({ type: "help", kind: "phone" });
-    if (!sent) return;
-    event.currentTarget.disabled = true;
-    bind(event.currentTarget.querySelector("span"), "help.phone-sent");
   }
 
   close() {

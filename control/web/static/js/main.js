@@ -163,10 +163,8 @@ function showVisit(doorway) {
   screen = "visit";
   const { state } = visit;
   if (ROOM.includes(state)) {
-    const make = visit.host ? staffRoom : patientRoom;
-    room ??= make({ visit, slots, devices });
-    if (view !== room) put(room, room.element, false);
-    room.shown();
+    // After its offer has gone out: to make the room takes a slow phone a tenth of a second.
+    setTimeout(showRoom, 0, visit);
   } else if (["connecting", "waiting", "held"].includes(state)) {
     if (view instanceof Waiting) return;
     void devices.start();
@@ -175,6 +173,14 @@ function showVisit(doorway) {
   } else {
     put(null, outcome(visit, () => void open(doorway)));
   }
+}
+
+function showRoom(whose) {
+  if (visit !== whose || !ROOM.includes(visit.state)) return;
+  const make = visit.host ? staffRoom : patientRoom;
+  room ??= make({ visit, slots, devices });
+  if (view !== room) put(room, room.element, false);
+  room.shown();
 }
 
 /** Something to tell once, for some seconds. */

@@ -2,12 +2,16 @@
 
 import { el, setText, show } from "./dom.js";
 import { openDialog } from "./dialog.js";
+import { askPhone } from "./help.js";
 import { bind, bindAttribute } from "./i18n.js";
 import { icon, setIcon } from "./icons.js";
+import { ownWeakness } from "./quality.js";
 import { deviceChoices } from "./preview.js";
 import { button, languageButton, mark } from "./shell.js";
 import { Stage } from "./stage.js";
 import { Writing } from "./writing.js";
+
+const WEAK_FOR = 5000; // a moment's weakness is not worth a word
 
 export class Room {
   element;
@@ -25,6 +29,8 @@ export class Room {
   #banner;
   #unit;
   #buttons = {};
+  #weakTimer = 0;
+  #weak = false; // one's own quality has been poor for long enough to say so
 
   /** @param parts {visit, slots, devices, leave: () => void} */
   constructor({ visit, slots, devices, leave }) {
@@ -62,6 +68,7 @@ export class Room {
     });
     this.#controls(leave);
     for (const type of ["people", "network", "state", "welcome"]) visit.addEventListener(type, () => this.update());
+    for (const type of ["people", "quality", "state"]) visit.addEventListener(type, () => this.#weaken());
     devices.addEventListener("change", () => this.update());
     slots.addEventListener("blocked", () => this.update());
     slots.addEventListener("change", () => this.#banners());
@@ -216,11 +223,31 @@ export class Room {
     bindAttribute(control, "title", text);
   }
 
+  get #weakness() {
+    return this.visit.state === "admitted" ? ownWeakness(this.visit.quality.of(this.visit.me?.id)) : null;
+  }
+
+  #weaken() {
+    const weak = this.#weakness !== null;
+    if (weak !== (this.#weakTimer !== 0)) {
+      clearTimeout(this.#weakTimer);
+      this.#weak = false;
+      this.#weakTimer = weak ? setTimeout(() => this.#admitWeak(), WEAK_FOR) : 0;
+    }
+    this.#banners();
+  }
+
+  #admitWeak() {
+    this.#weak = true;
+    this.#banners();
+  }
+
   #banners() {
     const { visit } = this;
     const wanted = [];
     if (!visit.online || visit.silent) wanted.push("lost");
     else if (visit.full) wanted.push("full");
+    else if (this.#weak && this.#weakness) wanted.push(this.#weakness);
     if (this.#slots.blocked) wanted.push("blocked");
     if (visit.state === "identifying") wanted.push("identifying");
     // Only the host who looks at the document has that person in a slot.
@@ -243,6 +270,11 @@ export class Room {
     };
     if (name === "lost") return make("network", "banner.lost");
     if (name === "full") return make("info", "banner.full");
+    if (name.startsWith("weak")) {
+      const instead = (event) => askPhone(this.visit, event.currentTarget, "banner.phone-instead");
+      const phone = button("banner.phone-instead", { testid: "phone-instead", click: instead });
+      return make(name === "weak-phone" ? "info" : "network", `banner.${name}`, this.visit.host ? [] : phone);
+    }
     if (name.startsWith("identifying")) return make("id", `banner.${name}`);
     if (name === "blocked") {
       return make("sound", "banner.blocked", button("banner.unblock", {

@@ -36,6 +36,8 @@ export class Slots extends EventTarget {
       sound.remove();
     }
     this.#sounds.clear();
+    // The server may name a slot before the browser has.
+    call?.addEventListener("lines", () => call === this.#call && this.#place());
     this.#place();
   }
 
@@ -114,8 +116,8 @@ export class Slots extends EventTarget {
       }
       const key = `${slot.source} ${slot.participant}`;
       shown.add(key);
-      const paused = slot.paused || (slot.source === "camera" && this.#off.has(slot.participant));
-      this.#pictures.get(key)?.show(track, paused, this.#history.get(slot.mid));
+      const off = slot.source === "camera" && this.#off.has(slot.participant);
+      this.#pictures.get(key)?.show(track, { paused: slot.paused, off }, this.#history.get(slot.mid));
     }
     for (const [key, picture] of this.#pictures) if (!shown.has(key)) picture.blank();
     this.#changed();
@@ -154,13 +156,17 @@ export class Slots extends EventTarget {
   }
 }
 
-/** One person's camera or screen in one <video>. `live`: what stands there is theirs, and moves. */
+/**
+ * One person's camera or screen in one <video>. `state`: "live" (what stands there is theirs, and moves), "still" (the
+ * last that was seen of them, while the server sends no picture), "blank".
+ */
 export class Picture {
   video;
-  live = false;
+  still; // a <canvas> over the video: what a <video> without frames shows is each browser's own affair
+  state = "blank";
   #changed;
   #track = null;
-  #paused = true;
+  #rest = "off"; // why no frames are to be waited for: "paused", "off" or "" (they are)
   #round = 0;
 
   constructor(id, changed) {
@@ -169,29 +175,37 @@ export class Picture {
     Object.assign(this.video, { id, autoplay: true, muted: true, playsInline: true, disablePictureInPicture: true });
     this.video.setAttribute("aria-hidden", "true");
     this.video.tabIndex = -1;
+    this.still = document.createElement("canvas");
+    this.still.setAttribute("aria-hidden", "true");
+    this.still.hidden = true;
   }
 
-  /** A slot shows this from now on. @param history {since, leftUntil} of the slot */
-  show(track, paused, { since, leftUntil }) {
-    if (track === this.#track && paused === this.#paused) return;
+  /**
+   * A slot shows this from now on. @param rest {paused: the server sends no picture, off: they have turned it off, and
+   * want nothing of it to stand there}, @param history {since, leftUntil} of the slot
+   */
+  show(track, { paused, off }, { since, leftUntil }) {
+    const rest = off ? "off" : paused ? "paused" : "";
+    if (track === this.#track && rest === this.#rest) return;
     const resumed = track === this.#track;
     if (!resumed) {
       this.#track = track;
       this.video.srcObject = new MediaStream([track]);
       void this.video.play().catch(() => undefined);
     }
-    this.#paused = paused;
-    this.#cover();
-    if (!paused) this.#await(resumed ? performance.now() : since, resumed ? 0 : leftUntil);
+    const kept = resumed && !off && (this.state === "still" || (rest === "paused" && this.#keep()));
+    this.#rest = rest;
+    this.#to(kept ? "still" : "blank");
+    if (!rest) this.#await(resumed ? performance.now() : since, resumed ? 0 : leftUntil);
   }
 
   /** No slot names them. */
   blank() {
     if (this.#track === null) return;
     this.#track = null;
-    this.#paused = true;
+    this.#rest = "off";
     this.video.srcObject = null;
-    this.#cover();
+    this.#to("blank");
   }
 
   close() {
@@ -199,22 +213,29 @@ export class Picture {
     this.video.remove();
   }
 
-  #cover() {
+  #to(state) {
     this.#round++;
-    if (this.live) {
-      this.live = false;
-      this.#changed();
-    }
+    this.still.hidden = state !== "still";
+    if (state !== "still") this.still.width = 0; // gives its memory back
+    if (state === this.state) return;
+    this.state = state;
+    this.#changed();
+  }
+
+  // The frame that is on screen now; false where there is none that is surely theirs.
+  #keep() {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    if (this.state !== "live" || !width || !height) return false;
+    Object.assign(this.still, { width, height });
+    this.still.getContext("2d").drawImage(this.video, 0, 0);
+    return true;
   }
 
   // The first frame that was received after `since`; frames that don't say when, only after `leftUntil`.
   #await(since, leftUntil) {
     const round = ++this.#round;
     const { video } = this;
-    const settle = () => {
-      this.live = true;
-      this.#changed();
-    };
+    const settle = () => this.#to("live");
     if (!video.requestVideoFrameCallback) {
       const frames = () => video.getVideoPlaybackQuality?.().totalVideoFrames ?? video.currentTime;
       const before = frames();

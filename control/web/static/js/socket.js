@@ -6,14 +6,20 @@
 const PONG_WITHIN = 1000;
 const RETRY_EVERY = 2000;
 const WELCOME_WITHIN = 10000;
-// A try that hangs is given up after 2 s, so that a new one starts at once when the network is back; but on a slow
-// network 2 s may never be enough, so each fourth gets more.
-const PATIENCE = [2000, 2000, 2000, 6000];
-// After each websocket that failed, a browser keeps the next one waiting longer (Firefox up to a minute). So while the
-// network is away the server is asked for by fetch, which waits for nothing, and a websocket is opened when that is
-// answered; without an answer only at these tries, should a stale connection be what keeps fetch from its answer.
-const BLIND = [0, 8, 24, 56, 120];
+// A try that hangs, as in a tunnel, is given up for a fresh one: TCP repeats its first packet ever more seldom.
+// Chromium keeps websockets waiting for seconds after some 14 that failed within two to four minutes: there mustn't be
+// many.
+const PATIENCE = [4000, 4000, 4000, 4000, 8000];
+// Where websockets are kept waiting, the server is asked for by fetch, which isn't, and a websocket is opened when that
+// is answered. So after one that was refused at once: the network is there, the server isn't. And always in Firefox,
+// where a websocket that was given up goes on connecting, and the next one waits for it. Not so in Chromium's tunnels:
+// there a fetch takes over the connection that an aborted one began, which after two minutes tries once a minute.
 const REACHABLE = "/healthz";
+const ASK_FOR = [2000, 2000, 2000, 6000]; // on a slow network 2 s may never be enough
+// A browser keeps as many connections to one server, and on another network each of them is dead: whoever asks once
+// would wait for one after the other.
+const KEPT = 6;
+const ALWAYS_ASKS = /\bFirefox\//u.test(navigator.userAgent);
 
 const ELSEWHERE = 4001;
 const OVER = 4002;
@@ -28,6 +34,7 @@ export class Socket extends EventTarget {
   #attempt = null; // is being opened, or waits for its welcome
   #seeking = false; // nothing has answered since the trouble began
   #tries = 0;
+  #asks = false; // the next try asks by fetch first
   #asking = null; // AbortController of a fetch
   #startedAt = 0;
   #timer = 0;
@@ -38,7 +45,7 @@ export class Socket extends EventTarget {
   #pongAt = -Infinity;
 
   /**
-   * @param url () => websocket address, @param hello () => the hello message,
+   * @param url () => websocket address, @param hello async () => the hello message,
    * @param renew async () => void: gets a new token; throws {code} when that is refused for good
    */
   constructor({ url, hello, renew }) {
@@ -61,7 +68,7 @@ export class Socket extends EventTarget {
   start() {
     if (!this.#stopped) return;
     this.#stopped = false;
-    this.#seek();
+    this.#seek(false); // the page has just come from there
   }
 
   /** Closes for good; start() begins again. */
@@ -105,24 +112,28 @@ export class Socket extends EventTarget {
     this.#seek();
   }
 
-  #seek() {
+  #seek(ask = ALWAYS_ASKS) {
     this.#seeking = true;
     this.#tries = 0;
+    this.#asks = ask;
     void this.#try();
   }
 
   async #try() {
     this.#clear();
     this.#startedAt = performance.now();
-    const number = this.#tries++;
-    if (BLIND.includes(number)) return this.#open();
+    if (!this.#asks) return this.#open();
     const asking = (this.#asking = new AbortController());
-    this.#timer = setTimeout(() => asking.abort(), PATIENCE[number % PATIENCE.length]);
-    // Any answer will do: also one of a proxy that says the server is not there yet costs only one websocket.
-    const answered = await fetch(REACHABLE, { cache: "no-store", signal: asking.signal }).catch(() => null);
+    const asks = Array(this.#tries === 0 ? KEPT : 1).fill(REACHABLE);
+    this.#timer = setTimeout(() => asking.abort(), ASK_FOR[this.#tries++ % ASK_FOR.length]);
+    const options = { cache: "no-store", signal: asking.signal };
+    const answer = await Promise.any(asks.map((path) => fetch(path, options))).catch(() => null);
     if (asking !== this.#asking) return;
     this.#asking = null;
-    if (answered) this.#open();
+    this.#asks = ALWAYS_ASKS || !asking.signal.aborted;
+    asking.abort(); // the others
+    // A proxy may say that the server isn't there yet.
+    if (answer && answer.status < 500) this.#open();
     else this.#retry(false);
   }
 
@@ -142,11 +153,13 @@ export class Socket extends EventTarget {
       return this.#finish(0);
     }
     this.#attempt = socket;
-    this.#timer = setTimeout(() => this.#lost(socket), this.#tries > 1 ? Math.max(...PATIENCE) : PATIENCE[0]);
-    socket.onopen = () => {
+    const patience = PATIENCE[Math.min(this.#tries++, PATIENCE.length - 1)];
+    this.#timer = setTimeout(() => this.#lost(socket), patience);
+    socket.onopen = async () => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#lost(socket), WELCOME_WITHIN);
-      socket.send(JSON.stringify(this.#hello()));
+      const hello = await this.#hello();
+      if (socket === this.#attempt && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(hello));
     };
     socket.onmessage = (event) => this.#heard(socket, event.data);
     socket.onclose = (event) => this.#closed(socket, event.code);
@@ -184,6 +197,7 @@ export class Socket extends EventTarget {
     if (wasCurrent) this.#current = null;
     else if (socket === this.#attempt) this.#attempt = null;
     else return;
+    this.#asks = ALWAYS_ASKS || !wasCurrent; // refused, rather than given up
     if (wasCurrent) this.#forgetPing();
     // The former one, closed by the server because the new one has said hello.
     if (wasCurrent && this.#attempt && code === ELSEWHERE) return;
@@ -212,6 +226,7 @@ export class Socket extends EventTarget {
     if (socket !== this.#attempt) return;
     this.#drop(socket);
     this.#attempt = null;
+    this.#asks = ALWAYS_ASKS;
     this.#retry(false);
   }
 

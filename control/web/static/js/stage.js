@@ -2,8 +2,9 @@
 
 import { el, initials, keyed, setText, show } from "./dom.js";
 import { bind, bindAttribute } from "./i18n.js";
-import { icon } from "./icons.js";
+import { icon, setIcon } from "./icons.js";
 import { arrange } from "./layout.js";
+import { whoseFault, whyStill } from "./quality.js";
 import { Wishes, wishedHeight } from "./wishes.js";
 
 export class Stage {
@@ -85,7 +86,8 @@ export class Stage {
     const note = el("span", { class: "note" });
     const name = el("span", { class: "name" });
     const off = el("span", { class: "tag-icon" }, icon("mic-off"));
-    const weak = el("span", { class: "tag-icon weak", role: "img", label: "stage.weak", title: "stage.weak" }, icon("network"));
+    const rest = el("p", { class: "rest", testid: "rest" });
+    const weak = el("span", { class: "tag-icon weak", role: "img", testid: "weak" }, icon("network"));
     const hand = el("span", { class: "tag-icon raised" }, icon("hand"));
     const pin = el(
       "button",
@@ -99,19 +101,25 @@ export class Stage {
       "article",
       { class: `tile ${source}`, testid: "tile", "data-participant": person.id, "data-source": source },
       picture.video,
+      picture.still,
       el("div", { class: "cover" }, face, note),
+      rest,
       el("div", { class: "tag" }, off, hand, weak, name),
       pin,
     );
-    tile.parts = { picture, face, note, name, off, hand, weak, pin };
+    tile.parts = { picture, face, note, rest, name, off, hand, weak, pin };
     return tile;
   }
 
   #refresh(tile, { person, source }) {
-    const { picture, face, note, name, off, hand, weak, pin } = tile.parts;
+    const { picture, face, note, rest, name, off, hand, weak, pin } = tile.parts;
     const who = person.display_name || "";
     const screen = source === "screen";
-    tile.dataset.picture = picture.live ? "live" : "blank";
+    const quality = this.#visit.quality.of(person.id);
+    const fault = screen ? null : whoseFault(quality);
+    const still = whyStill(person, source, picture.state === "still", quality);
+    tile.dataset.picture = picture.state;
+    tile.toggleAttribute("data-resting", still !== null);
     tile.dataset.speaking = String(!screen && this.#visit.speaking.includes(person.id));
     tile.dataset.connection = person.connection ?? "connected";
     if (screen) bind(name, "stage.screen-of", { name: who });
@@ -119,22 +127,28 @@ export class Stage {
     else bind(name, "stage.staff");
     setText(face, initials(who || name.textContent));
     show(face, !screen);
-    bind(note, this.#noteOf(person, source));
+    bind(note, this.#noteOf(person, source, quality));
+    show(rest, still !== null && picture.state !== "blank");
+    if (still) bind(rest, still);
     show(off, !screen && person.muted?.microphone === true);
     show(hand, !screen && person.hand === true);
-    show(weak, !screen && ["poor", "sound_only"].includes(this.#visit.quality.get(person.id)?.level));
+    show(weak, fault !== null);
+    if (fault) {
+      setIcon(weak.firstElementChild, fault.endsWith("phone") ? "info" : "network");
+      for (const attribute of ["aria-label", "title"]) bindAttribute(weak, attribute, fault);
+    }
     const pinned = this.#pinned === tile.dataset.key;
     pin.setAttribute("aria-pressed", String(pinned));
     bindAttribute(pin, "aria-label", pinned ? "stage.unpin" : "stage.pin", { name: name.textContent });
     tile.classList.toggle("whole", this.#whole(tile));
   }
 
-  #noteOf(person, source) {
-    if (person.connection === "lost") return "stage.lost";
+  // Why there is no picture at all.
+  #noteOf(person, source, quality) {
+    const still = whyStill(person, source, this.#slots.slotOf(person.id, source)?.paused, quality);
+    if (still === "stage.lost") return still;
     if (source === "camera" && person.muted?.camera) return "stage.camera-off";
-    const slot = this.#slots.slotOf(person.id, source);
-    if (slot?.paused) return "stage.paused";
-    return "stage.connecting";
+    return still ?? "stage.connecting";
   }
 
   // A document that is held up, and a screen, are shown whole; faces fill their tile.

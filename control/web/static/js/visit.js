@@ -1,16 +1,18 @@
 // One person's visit: session, websocket, call and what the server said, in one place that the screens read.
-//
 // `state` is where the person is: "connecting" until the first answer, then what the server said last (waiting,
 // identifying, held, admitted, denied, removed, ended), or how it went out: "left", "elsewhere" (this person is here in
 // another tab), "replaced" (4002), "refused" (the link isn't accepted any more).
 
-import { Call } from "./call.js";
+import { pictureOf } from "./call.js";
+import { Calling } from "./calling.js";
 import { Chat } from "./chat.js";
 import { Cushion } from "./cushion.js";
-import { describeDevice } from "./device.js";
+import { describeDevice, deviceKnown } from "./device.js";
 import { captureScreen } from "./devices.js";
 import { suggest } from "./i18n.js";
+import { Quality } from "./quality.js";
 import { Recovery } from "./recovery.js";
+import { Report } from "./report.js";
 import { Socket } from "./socket.js";
 
 const STATES = ["waiting", "identifying", "held", "admitted", "denied", "removed", "ended"];
@@ -38,9 +40,8 @@ export class Visit extends EventTarget {
   muted = { microphone: false, camera: false };
   mutedBy = null; // the host who turned one's microphone off
   sharing = null; // the screen's track
-  quality = new Map();
+  quality = new Quality();
   hand = false;
-  offers = []; // {id, restart, at, answered}, performance.now()
   chat;
   #doorway;
   #session;
@@ -48,8 +49,9 @@ export class Visit extends EventTarget {
   #slots;
   #socket;
   #recovery;
-  #call = null;
+  #calling;
   #cushion = new Cushion();
+  #report = new Report((figures) => this.state === "admitted" && this.#socket.send({ type: "stats", ...figures }));
   #welcome = null;
   #iceServers = [];
 
@@ -63,18 +65,25 @@ export class Visit extends EventTarget {
     this.chat = new Chat((message) => this.#socket.send(message));
     this.#socket = new Socket({
       url: () => this.#session.websocket_url,
-      hello: () => this.#hello(),
+      hello: () => deviceKnown.then(() => this.#hello()),
       renew: async () => void (this.#session = await this.#doorway.open()),
     });
     this.#socket.addEventListener("message", ({ detail }) => this.#heard(detail));
     this.#socket.addEventListener("up", () => this.#network(true));
     this.#socket.addEventListener("down", () => this.#network(false));
     this.#socket.addEventListener("over", ({ detail }) => this.#over(detail));
+    this.#calling = new Calling({
+      send: (message) => this.#socket.send(message),
+      began: (call) => this.#attach(call),
+      ended: () => this.#attach(null),
+      offering: () => this.#recovery.offered(),
+      state: () => this.#say("network"),
+    });
     this.#recovery = new Recovery({
       socket: this.#socket,
-      call: () => this.#call,
+      call: () => this.call,
       mayOffer: () => WITH_MEDIA.includes(this.state),
-      restart: () => void this.#offer(true),
+      restart: () => void this.#calling.offer(true),
       renew: () => this.#begin(),
       silent: (silent) => this.#silence(silent),
     });
@@ -82,7 +91,12 @@ export class Visit extends EventTarget {
   }
 
   get call() {
-    return this.#call;
+    return this.#calling.current;
+  }
+
+  /** [{id, restart, at, answered}], performance.now(). */
+  get offers() {
+    return this.#calling.offers;
   }
 
   get host() {
@@ -140,7 +154,7 @@ export class Visit extends EventTarget {
 
   /** Shows the screen; resolves when it is shown or the person changed their mind. */
   async share() {
-    const track = await captureScreen(this.#call?.picture("screen"));
+    const track = await captureScreen(this.call?.picture("screen"));
     if (!track) return;
     track.addEventListener("ended", () => this.sharing === track && this.unshare());
     this.sharing = track;
@@ -181,9 +195,10 @@ export class Visit extends EventTarget {
       this.room = message.room;
       this.me = message.participant;
       suggest(message.room.language);
-      this.#call?.forget(); // its answer would have come on the former websocket
-      if (message.media === "new") this.#drop();
-      else void this.#call?.apply(message.send);
+      this.quality.again();
+      this.call?.forget(); // its answer would have come on the former websocket
+      if (message.media === "new") this.#calling.drop();
+      else void this.call?.apply(message.send);
       this.#devices.capture(pictureOf(message.send.camera));
       this.#say("welcome");
     },
@@ -196,6 +211,7 @@ export class Visit extends EventTarget {
     participants: ({ participants }) => {
       this.#tellChanges(participants);
       this.participants = participants;
+      this.quality.settle((participant) => this.nameOf(participant) !== "");
       this.#slots.cameraOff(participants.filter((one) => one.muted?.camera).map((one) => one.id));
       this.hand = participants.find((one) => one.id === this.me?.id)?.hand ?? this.hand;
       this.#say("people");
@@ -209,7 +225,7 @@ export class Visit extends EventTarget {
       this.#say("people");
     },
     send: ({ type: _, ...change }) => {
-      void this.#call?.apply(change);
+      void this.call?.apply(change);
       if (this.#welcome) {
         for (const [source, values] of Object.entries(change)) {
           this.#welcome.send[source] = { ...this.#welcome.send[source], ...values };
@@ -233,8 +249,8 @@ export class Visit extends EventTarget {
     hand: ({ participant, raised }) => {
       if (raised && participant !== this.me?.id) this.#notice("notice.hand", { name: this.nameOf(participant) });
     },
-    quality: ({ participant, level, reason }) => {
-      this.quality.set(participant, { level, reason });
+    quality: (message) => {
+      this.quality.heard(message);
       this.#say("quality");
     },
     fallback: ({ participant }) => this.#notice("notice.fallback", { name: this.nameOf(participant) }),
@@ -244,9 +260,11 @@ export class Visit extends EventTarget {
   #state({ type, ...detail }) {
     this.detail = detail;
     if (type === "ended" || type === "removed" || type === "denied") {
-      this.#drop();
+      this.#calling.drop();
       this.#devices.stop();
     }
+    // Whoever waits is ready for the moment in which they are let in; it takes a slow phone some tenths of a second.
+    if (type === "waiting") setTimeout(() => this.state === "waiting" && this.#calling.prepare(this.#welcome));
     if (type === "ended" || type === "removed") this.#doorway.joined = false;
     if (!WITH_MEDIA.includes(type)) {
       this.participants = [];
@@ -260,7 +278,8 @@ export class Visit extends EventTarget {
       if (this.sharing) this.#socket.send({ type: "sharing", on: true });
       if (this.hand) this.#socket.send({ type: "hand", raised: true });
       if (type === "admitted") this.chat.again();
-      const usable = this.#call && !this.#call.failed && (this.#call.answered || this.#call.pending);
+      const { call } = this;
+      const usable = call && !call.failed && (call.answered || call.pending);
       if (!usable) this.#begin();
     }
     this.#tracks();
@@ -268,58 +287,26 @@ export class Visit extends EventTarget {
 
   // A new connection, and its offer.
   #begin() {
-    this.#drop();
-    if (!this.#welcome || !WITH_MEDIA.includes(this.state)) return;
-    const { slots, send } = this.#welcome;
-    this.#call = new Call({ slots, send, iceServers: this.#iceServers });
-    this.#call.addEventListener("state", () => this.#say("network"));
-    this.#slots.attach(this.#call);
-    this.#cushion.attach(this.#call);
-    this.#tracks();
-    void this.#offer(false);
+    if (this.#welcome && WITH_MEDIA.includes(this.state)) this.#calling.begin(this.#welcome, this.#iceServers);
+    else this.#calling.drop();
   }
 
-  #drop() {
-    this.#call?.close();
-    this.#call = null;
-    this.#slots.attach(null);
-    this.#cushion.attach(null);
-    this.silent = false;
-  }
-
-  async #offer(restart) {
-    const call = this.#call;
-    this.#recovery.offered();
-    try {
-      const offer = await call.offer(restart);
-      if (call !== this.#call) return;
-      if (!this.#socket.send({ type: "offer", ...offer })) return call.forget(offer.id);
-      this.offers.push({ id: offer.id, restart, at: performance.now(), answered: null });
-      if (this.offers.length > 100) this.offers.shift();
-    } catch {
-      call.forget();
-    }
+  // What goes with a connection (null: there is none any more).
+  #attach(call) {
+    this.#slots.attach(call);
+    this.#cushion.attach(call);
+    this.#report.attach(call);
+    if (call) this.#tracks();
+    else this.silent = false;
   }
 
   async #answered(id, sdp) {
-    const call = this.#call;
-    const offer = this.offers.find((one) => one.id === id);
-    if (offer) offer.answered = performance.now();
     this.full = false;
-    try {
-      if (await call?.accept(id, sdp)) this.#say("network");
-    } catch {
-      // An answer that this browser can't take: another connection may do better, after the usual second.
-      if (call === this.#call) call.close();
-    }
+    if (await this.#calling.answered(id, sdp)) this.#say("network");
   }
 
   #refused(code, detail, re) {
-    const offer = this.#call?.pending;
-    if (offer && (re === offer.id || re === "offer")) {
-      // No peer to restart, or a refused offer: the next try is a new connection, a second later at the earliest.
-      this.#call.forget(offer.id);
-      this.#call.close();
+    if (this.#calling.refused(re)) {
       this.full = code === "overloaded";
       if (this.full) this.#recovery.patience(RETRY_FULL * (0.75 + Math.random() / 2)); // not everyone at once
       this.#say("network");
@@ -331,13 +318,14 @@ export class Visit extends EventTarget {
 
   // Sends what should be sent now: nothing while one waits, is held, or has switched it off.
   #tracks() {
-    if (!this.#call) return;
+    const { call } = this;
+    if (!call) return;
     const open = WITH_MEDIA.includes(this.state);
     for (const source of ["microphone", "camera"]) {
       const track = open && !this.muted[source] ? this.#devices.tracks[source] : null;
-      void this.#call.setTrack(source, track);
+      void call.setTrack(source, track);
     }
-    void this.#call.setTrack("screen", open ? this.sharing : null);
+    void call.setTrack("screen", open ? this.sharing : null);
     for (const source of ["microphone", "camera"]) this.#sayMuted(source, true);
   }
 
@@ -373,7 +361,7 @@ export class Visit extends EventTarget {
     if (state !== "elsewhere") this.#doorway.joined = false;
     this.sharing?.stop();
     this.sharing = null;
-    this.#drop();
+    this.#calling.drop();
     this.#recovery.stop();
     this.#socket.stop();
     this.#devices.stop();
@@ -408,8 +396,4 @@ export class Visit extends EventTarget {
   #say(type) {
     this.dispatchEvent(new Event(type));
   }
-}
-
-function pictureOf(camera) {
-  return { width: camera?.width, height: camera?.height, frameRate: camera?.frame_rate };
 }

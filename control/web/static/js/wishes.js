@@ -3,7 +3,7 @@
 const SETTLE = 120; // a window that is being dragged
 const HIDDEN_FOR = 10000; // somebody who looks into another tab for a moment wants the pictures back at once
 // Heights that cameras send layers of. A picture may be drawn a fifth larger than it is before a larger one is worth it.
-const STEPS = [90, 180, 270, 360, 540, 720, 1080];
+const STEPS = [90, 180, 240, 360, 480, 540, 720, 1080];
 const STRETCH = 1.2;
 
 /**

@@ -116,7 +116,7 @@ fn what_is_too_old_goes_by_whole_pictures_but_not_the_one_that_has_begun() {
     for first in [0u64, 1, 65_534, 65_535] {
         let mut pacer = Pacer::new(1);
         pacer.set_target(0, 100_000);
-        pacer.on_picture(0, 0, &packet(first, 1, false));
+        pacer.on_picture(0, 0, SOURCE, &packet(first, 1, false));
         for (i, frame) in [1, 1, 2, 2, 3].iter().enumerate() {
             pacer.hold(i as u64, 0, SOURCE, &packet(first + 1 + i as u64, *frame, false));
         }
@@ -152,7 +152,7 @@ fn a_key_frame_that_waits_is_where_a_slot_begins_anew() {
 fn behind_a_key_frame_pictures_may_wait_longer() {
     let mut pacer = Pacer::new(1);
     pacer.set_target(0, 100_000);
-    pacer.on_picture(100 * MS, 0, &packet(1, 1, true));
+    pacer.on_picture(100 * MS, 0, SOURCE, &packet(1, 1, true));
     pacer.hold(100 * MS, 0, SOURCE, &packet(2, 2, false));
     assert_eq!(pacer.shed_old(900 * MS), 0);
     assert_eq!(pacer.shed_old(1_001 * MS), 1);
@@ -178,11 +178,29 @@ fn a_full_queue_loses_pictures_of_the_slot_that_fills_it() {
 #[test]
 fn repairs_are_bounded_too() {
     let mut pacer = Pacer::new(1);
-    assert_eq!((0..500).filter(|&n| pacer.hold_repair(0, n)).count(), MOST_REPAIRS);
-    assert_eq!(pacer.next_repair(), Some((0, 0)));
+    assert_eq!((0..500).filter(|&n| pacer.hold_repair(0, 0, n)).count(), MOST_REPAIRS);
+    assert_eq!(pacer.next_repair(0), Some((0, 0)));
     pacer.clear();
     assert_eq!(pacer.dropped(), MOST_REPAIRS - 1);
     assert!(!pacer.is_waiting());
+}
+
+#[test]
+fn a_repair_waits_once_not_for_long_and_not_behind_a_key_frame() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    for sequence in [7, 8, 7, 8, 7] {
+        assert!(pacer.hold_repair(0, 0, sequence));
+    }
+    pacer.hold_repair(100_000, 0, 9);
+    pacer.hold_repair(100_000, 1, 9);
+    assert_eq!(pacer.held(), 4);
+    assert_eq!(pacer.next_repair(LONGEST_REPAIR), Some((0, 7)));
+    pacer.on_picture(LONGEST_REPAIR, 1, SOURCE, &packet(1, 1, false));
+    pacer.on_picture(LONGEST_REPAIR, 1, SOURCE, &packet(2, 2, true));
+    assert_eq!((pacer.held(), pacer.dropped()), (2, 1));
+    assert_eq!(pacer.next_repair(LONGEST_REPAIR + 1), Some((0, 9)));
+    assert_eq!((pacer.held(), pacer.dropped()), (0, 1));
 }
 
 #[test]
@@ -191,7 +209,7 @@ fn who_is_not_to_be_seen_any_more_does_not_wait_either() {
     pacer.set_target(0, 100_000);
     pacer.hold(0, 0, SOURCE, &packet(1, 1, false));
     pacer.hold(0, 1, SOURCE, &packet(1, 1, false));
-    pacer.hold_repair(0, 7);
+    pacer.hold_repair(0, 0, 7);
     pacer.forget(0);
     assert_eq!((pacer.held(), pacer.dropped()), (1, 2));
     assert_eq!(pacer.end_of(0, Some(SOURCE)), Some(SOURCE));

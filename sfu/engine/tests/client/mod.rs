@@ -17,6 +17,7 @@ pub const VP8: u8 = 96;
 pub const RTX: u8 = 97;
 pub const VP9: u8 = 98;
 pub const AV1: u8 = 45;
+pub const AV1_RTX: u8 = 46;
 pub const H264: u8 = 127;
 pub const MID: u8 = 4;
 pub const RID: u8 = 10;
@@ -40,6 +41,8 @@ pub struct Got {
     pub payload: Vec<u8>,
     /// It says to which m-line it belongs.
     pub named: bool,
+    /// Its dependency descriptor, empty without one.
+    pub descriptor: Vec<u8>,
     pub sealed: Vec<u8>,
 }
 
@@ -134,6 +137,11 @@ pub fn offer(id: u32) -> AddPeer {
                 payload_type: RTX,
                 codec: 0,
                 apt: Some(VP8),
+            },
+            Payload {
+                payload_type: AV1_RTX,
+                codec: 0,
+                apt: Some(AV1),
             },
         ],
         extensions: [MID, RID, REPAIRED_RID, TRANSPORT_CC, 2, 1, DEPENDENCY, 0],
@@ -292,7 +300,8 @@ impl Client {
         marker: bool,
         payload: &[u8],
     ) -> Vec<u8> {
-        let ssrc = self.ssrc(track, layer, payload_type == RTX);
+        let rtx = payload_type == RTX || payload_type == AV1_RTX;
+        let ssrc = self.ssrc(track, layer, rtx);
         let next = self.sequences.entry(ssrc).or_insert(1);
         let sequence = *next;
         *next = next.wrapping_add(1);
@@ -311,7 +320,7 @@ impl Client {
         let transport = self.transport.to_be_bytes();
         let mut extensions: Vec<(u8, &[u8])> = vec![(MID, &mid), (TRANSPORT_CC, &transport)];
         if track != MICROPHONE {
-            extensions.push((if payload_type == RTX { REPAIRED_RID } else { RID }, &rid));
+            extensions.push((if rtx { REPAIRED_RID } else { RID }, &rid));
         }
         if !self.descriptor.is_empty() {
             extensions.push((DEPENDENCY, &self.descriptor));
@@ -389,6 +398,7 @@ impl Client {
                     marker: header.marker,
                     payload: bytes[rtp::payload(&bytes[..len], &header).unwrap()].to_vec(),
                     named: rtp::extension(&bytes[..len], &header, MID).is_some(),
+                    descriptor: rtp::extension(&bytes[..len], &header, DEPENDENCY).map_or(vec![], <[u8]>::to_vec),
                     sealed: datagram.to_vec(),
                 });
             }

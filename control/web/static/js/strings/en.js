@@ -120,10 +120,16 @@ export default {
   "stage.camera-off": "The camera is off",
   "stage.paused": "The picture rests so that the sound holds",
   "stage.lost": "Has lost the network",
-  "stage.weak": "Weak network",
+  "stage.sound-only": "Sound only: the network is weak",
   "stage.screen-of": "Screen: {name}",
   "stage.pin": "Show {name} large",
   "stage.unpin": "Show everyone the same size",
+
+  "weak.network": "Weak network",
+  "weak.your_network": "Your network is weak",
+  "weak.their_network": "Their network is weak",
+  "weak.your_phone": "Your phone or computer can't quite keep up",
+  "weak.their_phone": "Their phone or computer can't quite keep up",
 
   "bar.label": "Buttons of the visit",
   "bar.microphone-off": "Turn the microphone off",
@@ -144,6 +150,9 @@ export default {
 
   "banner.lost": "The network is gone just now. We connect again by ourselves.",
   "banner.full": "Very many visits are going on just now. We let you in by ourselves as soon as there is room.",
+  "banner.weak-network": "Your network is weak. Sound goes first.",
+  "banner.weak-phone": "Your device can't keep up. Sound goes first.",
+  "banner.phone-instead": "Phone me instead",
   "banner.identifying": "Now it is checked who you are. Only you and the staff see each other. Hold up your ID when they ask for it.",
   "banner.identifying-host": "Only the two of you see each other. Ask the person to hold up their ID.",
   "banner.blocked": "The browser waits for you before it plays sound.",
@@ -156,7 +165,7 @@ export default {
   "notice.joined": "{name} is in the visit",
   "notice.gone": "{name} is no longer in the visit",
   "notice.hand": "{name} raises a hand",
-  "notice.fallback": "{name} asks to be phoned",
+  "notice.fallback": "{name} needs to be phoned: the video doesn't reach them well",
 
   "chat.title": "Chat",
   "chat.label": "Write a message",

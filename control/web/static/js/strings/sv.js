@@ -120,10 +120,16 @@ export default {
   "stage.camera-off": "Kameran är av",
   "stage.paused": "Bilden vilar för att ljudet ska hålla",
   "stage.lost": "Har tappat nätet",
-  "stage.weak": "Svagt nät",
+  "stage.sound-only": "Bara ljud: nätet är svagt",
   "stage.screen-of": "Skärm: {name}",
   "stage.pin": "Visa {name} stort",
   "stage.unpin": "Visa alla lika stort",
+
+  "weak.network": "Svagt nät",
+  "weak.your_network": "Ditt nät är svagt",
+  "weak.their_network": "Nätet är svagt där personen är",
+  "weak.your_phone": "Din telefon eller dator hinner inte riktigt med",
+  "weak.their_phone": "Personens telefon eller dator hinner inte riktigt med",
 
   "bar.label": "Knappar i besöket",
   "bar.microphone-off": "Stäng av mikrofonen",
@@ -144,6 +150,9 @@ export default {
 
   "banner.lost": "Nätet är borta just nu. Vi ansluter igen av oss själva.",
   "banner.full": "Det pågår väldigt många besök just nu. Vi släpper in dig av oss själva så snart det finns plats.",
+  "banner.weak-network": "Ditt nät är svagt. Ljudet går först.",
+  "banner.weak-phone": "Din enhet hinner inte med. Ljudet går först.",
+  "banner.phone-instead": "Ring mig i stället",
   "banner.identifying": "Nu kontrolleras vem du är. Bara du och personalen ser varandra. Håll upp din legitimation när de ber om det.",
   "banner.identifying-host": "Ni ser bara varandra. Be personen hålla upp sin legitimation.",
   "banner.blocked": "Webbläsaren väntar på dig innan den spelar ljud.",
@@ -156,7 +165,7 @@ export default {
   "notice.joined": "{name} är med i besöket",
   "notice.gone": "{name} är inte längre med",
   "notice.hand": "{name} räcker upp handen",
-  "notice.fallback": "{name} ber att bli uppringd",
+  "notice.fallback": "{name} behöver bli uppringd: videon når inte riktigt fram",
 
   "chat.title": "Chatt",
   "chat.label": "Skriv ett meddelande",

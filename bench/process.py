@@ -1,4 +1,4 @@
-"""Processes that a test starts: their output in a file, ended by process group, also when the test fails."""
+"""Processes that a test or a benchmark starts: their output in a file, ended by process group, however it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .wait import wait_until
+from .waiting import wait_until
 
 
 class Process:
@@ -24,7 +24,7 @@ class Process:
         """Start `command`; what it prints, on either stream, is appended to `log`."""
         with log.open("ab") as output:
             child = await asyncio.create_subprocess_exec(
-                # Also when the tests themselves are killed nothing of theirs goes on running.
+                # Also when who started it is killed nothing of theirs goes on running.
                 *("setpriv", "--pdeathsig", "KILL"),
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -1,26 +1,25 @@
 """A NAT in front of the phone: what leaves goes out from an address and ports of the NAT's, until it forgets them.
 
-The kernels that tests run on have no NAT of their own, so this is one on a TUN device (RFC 4787: endpoint-independent
-mapping), fast enough for one person. Run by `Network.nat` in the router:
+Kernels may have no NAT of their own, so this is one on a TUN device (RFC 4787: endpoint-independent mapping), fast
+enough for one person. Run by `Network.nat` in the router:
 
-python -m vardrum.tests.support.nat DEVICE INNER OUTER [no-udp]
+python -m vardrum.bench.network.nat DEVICE INNER OUTER [no-udp]
 
 SIGUSR1 makes it forget all UDP mappings and lead old ones nowhere, as when a carrier's NAT restarts, SIGUSR2 those of
-TCP: connections then lead nowhere without being closed. With `no-udp` it
-passes TCP only, as a clinic's guest network may.
+TCP: connections then lead nowhere without being closed. With `no-udp` it passes TCP only, as a clinic's guest network
+may.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import struct
 import sys
 from ipaddress import IPv4Address
 
-TUNSETIFF = 0x400454CA
-IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+from .edge import open_tun
+
 TCP, UDP = 6, 17
 SYN = 2
 # Where the checksum stands in each protocol's header.
@@ -96,8 +95,7 @@ class Nat:
 
 def main(device: str, inner: str, outer: str, *options: str) -> None:
     nat = Nat(inner, outer, udp="no-udp" not in options)
-    tun = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN | IFF_NO_PI))
+    tun = open_tun(device)
     signal.signal(signal.SIGUSR1, lambda *_: nat.forget(UDP))
     signal.signal(signal.SIGUSR2, lambda *_: nat.forget(TCP))
     print("ready", flush=True)

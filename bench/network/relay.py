@@ -1,6 +1,6 @@
 """A way into a namespace: a UNIX socket outside that leads to a TCP address inside. Run by `Namespace.relay`.
 
-python -m vardrum.tests.support.relay SOCKET HOST PORT
+python -m vardrum.bench.network.relay SOCKET HOST PORT
 """
 
 from __future__ import annotations

@@ -1,22 +1,24 @@
 """A network of one's own: a clinic and a phone with a router between them that can be cut without either end noticing.
 
-Namespaces live in processes of the test, so they end with it and nothing is left in the system. As root they are made
-directly, as anybody else inside a user namespace.
+Namespaces live in processes of who made them, so they end with it and nothing is left in the system. As root they are
+made directly, as anybody else inside a user namespace.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from .process import Process
-from .wait import wait_until
+from ..process import Process
+from ..waiting import wait_until
+from .link import Conditions
 
 CLINIC = "10.71.1.2"
 PHONE = "10.71.2.2"
@@ -33,7 +35,7 @@ class Namespace:
     def __init__(self, holder: Process, prefix: tuple[str, ...], scratch: Path) -> None:
         self._holder = holder
         self._scratch = scratch
-        self._relays: list[Process] = []
+        self._stack = AsyncExitStack()
         self.prefix = prefix
 
     @property
@@ -71,19 +73,17 @@ class Namespace:
     async def relay(self, host: str, port: int) -> str:
         """The path of a UNIX socket that leads to a TCP address inside; works as soon as something listens there."""
         # Paths of UNIX sockets are at most 107 bytes long, and pytest's folders come near.
-        path = Path(tempfile.mkdtemp(prefix="relay-")) / "socket"
-        self._relays.append(
-            await Process.start(
-                [*self.prefix, sys.executable, "-m", "vardrum.tests.support.relay", str(path), host, str(port)],
-                log=self._scratch / "relay.log",
-            )
+        path = _folder(self._stack, "relay") / "socket"
+        relay = await Process.start(
+            [*self.prefix, sys.executable, "-m", "vardrum.bench.network.relay", str(path), host, str(port)],
+            log=self._scratch / "relay.log",
         )
+        self._stack.push_async_callback(relay.kill)
         await wait_until(path.exists, deadline=10, what="a relay into the namespace")
         return str(path)
 
     async def close(self) -> None:
-        for relay in self._relays:
-            await relay.kill()
+        await self._stack.aclose()
         await self._holder.kill()
 
 
@@ -104,6 +104,47 @@ class Nat:
     def mapped(self, protocol: str) -> int:
         """How many mappings of `udp` or `tcp` it has made so far."""
         return self._process.output(1_000_000).count(f"mapped {protocol}")
+
+
+class RunningLink:
+    """The link before the phone; see `edge`.
+
+    Attributes:
+        up, down: how it is now.
+        counts: the file that its counts go to.
+    """
+
+    def __init__(self, process: Process, path: Path, counts: Path, seed: int) -> None:
+        self._process = process
+        self._path = path
+        self._seed = seed
+        self._changes = 0
+        self.counts = counts
+        self.up = self.down = Conditions()
+
+    async def change(self, up: Conditions | None = None, down: Conditions | None = None) -> None:
+        """From here on it is like this, each way as before where None."""
+        self.up, self.down = up or self.up, down or self.down
+        said = {"seed": self._seed, "up": self.up.as_json(), "down": self.down.as_json()}
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(json.dumps(said).encode(), str(self._path))
+        self._changes += 1
+        await wait_until(
+            lambda: self._process.output(1_000_000).count("changed") >= self._changes,
+            deadline=10,
+            what="a change of the link",
+            every=0.02,
+        )
+
+
+def _folder(stack: AsyncExitStack, name: str) -> Path:
+    """A folder that goes with `stack`."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
+
+
+def _net(address: str) -> str:
+    """The network that an address of ours is in."""
+    return address.rsplit(".", 1)[0] + ".0/24"
 
 
 class Network:
@@ -187,38 +228,48 @@ class Network:
         log = self._scratch / "nat.log"
         options = () if udp else ("no-udp",)
         process = await Process.start(
-            [*self._router.prefix, sys.executable, "-m", "vardrum.tests.support.nat", "nat", PHONE, OUTER, *options],
+            [*self._router.prefix, sys.executable, "-m", "vardrum.bench.network.nat", "nat", PHONE, OUTER, *options],
             log=log,
         )
         self._stack.push_async_callback(process.kill)
         await process.printed("ready", deadline=10)
         await self._router.run("ip", "link", "set", "nat", "up")
         await self._router.run("ip", "route", "add", f"{OUTER}/32", "dev", "nat")
-        # Replies come in over the TUN with the clinic's address.
-        await self._router.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done")
         await self._router.run("ip", "route", "add", "default", "dev", "nat", "table", "71")
-        await self._router.run("ip", "rule", "add", "iif", "side2", "lookup", "71")
+        # Before the link's rules: what the NAT lets out goes over the link, and what the link lets through to the NAT.
+        await self._router.run("ip", "rule", "add", "priority", "100", "iif", "side2", "lookup", "71")
+        await self._any_way_back()
         return Nat(process)
 
-    async def link(self, *, delay_ms: float, loss_up: float, loss_down: float, seed: int) -> Callable[[], None]:
-        """Put a slow link between phone and clinic, see `link`; what is returned makes it begin to lose."""
-        log = self._scratch / "link.log"
+    async def link(self, up: Conditions, down: Conditions, *, seed: int) -> RunningLink:
+        """Put a link between phone and clinic that is like this; see `link`."""
+        # As for relays, in a folder with a short name.
+        path, counts = _folder(self._stack, "link") / "socket", self._scratch / "link.jsonl"
         process = await Process.start(
             [
                 *self._router.prefix,
-                *(sys.executable, "-m", "vardrum.tests.support.link", "slow"),
-                *(PHONE.rsplit(".", 1)[0] + ".0/24", str(delay_ms), str(loss_up), str(loss_down), str(seed)),
+                *(sys.executable, "-m", "vardrum.bench.network.edge", "slow", _net(CLINIC), str(path), str(counts)),
             ],
-            log=log,
+            log=self._scratch / "link.log",
         )
         self._stack.push_async_callback(process.kill)
         await process.printed("ready", deadline=10)
+        link = RunningLink(process, path, counts, seed)
+        await link.change(up, down)
         await self._router.run("ip", "link", "set", "slow", "up")
-        await self._router.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done")
         await self._router.run("ip", "route", "add", "default", "dev", "slow", "table", "72")
-        for side in ("side1", "side2"):
-            await self._router.run("ip", "rule", "add", "iif", side, "lookup", "72")
-        return lambda: os.kill(process.pid, signal.SIGUSR1)
+        for side in ("side2", "side3", "nat"):
+            await self._rule("iif", side, "to", _net(CLINIC))
+        await self._rule("iif", "side1")
+        await self._any_way_back()
+        return link
+
+    async def _rule(self, *what: str) -> None:
+        await self._router.run("ip", "rule", "add", "priority", "200", *what, "lookup", "72")
+
+    async def _any_way_back(self) -> None:
+        """Packets come in over a TUN with the address of somebody who isn't there."""
+        await self._router.run("sh", "-c", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done")
 
     async def move(self) -> None:
         """The phone's interface goes away with its address, and another one comes with another: Wi-Fi to 4G."""

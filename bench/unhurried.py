@@ -1,0 +1,70 @@
+"""Browsers, and codecs, without real-time threads.
+
+As root Chromium makes its audio threads real-time (SCHED_RR), and two that spin take a machine of two cores whole: not
+even what would end them runs any more. Nobody's phone has such threads either. Without CAP_SYS_NICE the kernel refuses
+them (sched(7), capabilities(7)), and browsers go on with ordinary ones.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+# capabilities(7), as bits of the masks in /proc/<pid>/status.
+SETPCAP = 1 << 8
+SYS_NICE = 1 << 23
+# linux/capability.h and linux/prctl.h.
+_CAPABILITY_VERSION_3, _PR_CAPBSET_DROP = 0x20080522, 24
+
+
+@functools.cache
+def prefix() -> tuple[str, ...]:
+    """What to put before a browser's command, after what enters its namespace.
+
+    Empty where it isn't needed (nothing started from here could become real-time) or not possible (no `setpriv`, or no
+    right to give a capability up).
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    masks = {name: int(mask, 16) for name, mask in (line.split(":", 1) for line in lines) if name.startswith("Cap")}
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or not masks["CapBnd"] & SYS_NICE or not masks["CapEff"] & SETPCAP:
+        return ()
+    # Who starts a browser may be real-time already, and that is inherited: see `give_up`.
+    chrt = shutil.which("chrt")
+    ordinary = () if chrt is None else (chrt, "--other", "0")
+    return (*ordinary, setpriv, "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice", "--ambient-caps", "-sys_nice")
+
+
+def give_up() -> None:
+    """Takes CAP_SYS_NICE from this thread, those that it starts, and all that they run; does nothing where it can't.
+
+    libsvtav1 makes every thread that opens an encoder real-time (SCHED_FIFO, 99) for root, and whatever that starts
+    afterwards, browsers and servers, is real-time as well.
+    """
+    libc = ctypes.CDLL(None)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice 32 bits of each
+    if not hasattr(libc, "capget") or libc.capget(header, data) != 0:
+        return
+    libc.prctl(_PR_CAPBSET_DROP, SYS_NICE.bit_length() - 1, 0, 0, 0)
+    for at in range(3):
+        data[at] &= ~SYS_NICE
+    libc.capset(header, data)
+
+
+@functools.cache
+def launcher(program: str) -> str:
+    """An executable that runs `program` behind the prefix, for those who take one path only, such as Playwright."""
+    if not prefix():
+        return program
+    folder = tempfile.mkdtemp(prefix="unhurried-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    script = Path(folder) / Path(program).name
+    script.write_text(f'#!/bin/sh\nexec {shlex.join([*prefix(), program])} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    return str(script)
