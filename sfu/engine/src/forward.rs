@@ -110,16 +110,20 @@ impl Peer {
         let rewritten = place
             .rewrite(source.0, source.1, packet)
             .map_err(|_| Count::DropResendUnavailable)?;
-        if !self.resends[slot].allow(rewritten.index, now, round_trip) {
-            return Err(Count::DropResendSuppressed);
-        }
-        let index = place.rtx_next;
-        place.rtx_next += 1;
-        let envelope = Envelope {
+        let copies = match self.resends[slot].copies(rewritten.index, now, round_trip) {
+            0 => return Err(Count::DropResendSuppressed),
+            // What goes twice counts twice.
+            2 if !self.take_repair(now) => 1,
+            copies => u64::from(copies),
+        };
+        let place = &mut self.slots[slot];
+        let first = place.rtx_next;
+        place.rtx_next += copies;
+        let mut envelope = Envelope {
             role: Role::Repair,
             ssrc,
             payload_type,
-            index,
+            index: first,
             timestamp: rewritten.timestamp,
             marker: packet.marker && !rewritten.padding,
             level: None,
@@ -132,8 +136,11 @@ impl Peer {
             true => (&[][..], None),
             false => (packet.payload, patch(packet, &rewritten)),
         };
-        let (to, len) = self.send(now, clock, slot, &envelope, &[&osn[..], payload], patch, outbox)?;
-        outbox.commit(to, len);
+        for index in first..first + copies {
+            envelope.index = index;
+            let (to, len) = self.send(now, clock, slot, &envelope, &[&osn[..], payload], patch, outbox)?;
+            outbox.commit(to, len);
+        }
         Ok(())
     }
 
@@ -157,7 +164,7 @@ impl Peer {
             (Some(payload_type), Some(ssrc), Some(index)) => (payload_type, ssrc, index),
             _ => return Err(Count::DropResendUnavailable),
         };
-        if !self.resends[slot].allow(index, now, round_trip) {
+        if self.resends[slot].copies(index, now, round_trip) == 0 {
             return Err(Count::DropResendSuppressed);
         }
         let envelope = Envelope {

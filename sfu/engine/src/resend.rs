@@ -108,18 +108,20 @@ impl Resends {
         None
     }
 
-    /// Whether `index` may be resent now: a request repeated within most of a `round_trip` (the other side's measure of
-    /// it is not ours) crossed its repair.
-    pub fn allow(&mut self, index: u64, now: Micros, round_trip: Micros) -> bool {
+    /// How many times `index` is to be sent again now. Not at all where a request is repeated within most of a
+    /// `round_trip` (the other side's measure of it is not ours): it crossed its repair. Twice where it is asked for
+    /// once more after that: the former repair was lost, and each further round is one that a picture stands still.
+    pub fn copies(&mut self, index: u64, now: Micros, round_trip: Micros) -> u8 {
         if self.times.is_empty() {
             self.times.resize(TIMES, (u64::MAX, 0));
         }
         let place = &mut self.times[index as usize % TIMES];
-        if place.0 == index && now < place.1 + round_trip / 4 * 3 {
-            return false;
+        let repeated = place.0 == index;
+        if repeated && now < place.1 + round_trip / 4 * 3 {
+            return 0;
         }
         *place = (index, now);
-        true
+        1 + u8::from(repeated)
     }
 }
 
@@ -157,11 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_is_not_repeated_before_it_can_have_arrived() {
+    fn a_repair_is_not_repeated_before_it_can_have_arrived_and_goes_twice_once_it_was_lost() {
         let mut resends = Resends::new(Kind::Video);
-        assert!(resends.allow(7, 0, 100_000));
-        assert!(!resends.allow(7, 74_999, 100_000));
-        assert!(resends.allow(7, 75_000, 100_000));
-        assert!(!resends.allow(7, 374_999, 400_000));
+        assert_eq!(resends.copies(7, 0, 100_000), 1);
+        assert_eq!(resends.copies(7, 74_999, 100_000), 0);
+        assert_eq!(resends.copies(7, 75_000, 100_000), 2);
+        assert_eq!(resends.copies(7, 374_999, 400_000), 0);
+        assert_eq!(resends.copies(8, 374_999, 400_000), 1);
     }
 }

@@ -365,9 +365,11 @@ impl Shard {
         let round_trip = peer.round_trip.get();
         let resends = &mut peer.resends[slot];
         let (index, _) = resends.sealed(sequence, now).ok_or(Count::DropResendUnavailable)?;
-        if !resends.allow(index, now, round_trip) {
-            return Err(Count::DropResendSuppressed);
+        match resends.copies(index, now, round_trip) {
+            0 => return Err(Count::DropResendSuppressed),
+            copies => resends.send_again(index, copies - 1, now),
         }
+        peer.ways.waiting |= resends.waits();
         match resends.sealed(sequence, now) {
             Some((_, sealed)) if self.outbox.push(to, sealed) => {
                 let bytes = peer.history.record_again(sealed, peer.extensions[EXT_TRANSPORT_CC]);

@@ -61,6 +61,30 @@ fn a_repair_never_is_of_somebody_who_took_the_place() {
 }
 
 #[test]
+fn what_is_asked_for_once_more_goes_twice_pictures_as_sound() {
+    let (mut shard, mut anna, mut bo) = two();
+    let now = 1_000 * MS;
+    let mut sent = [anna.picture(0, 0, 0, true), anna.sound(0)];
+    for datagram in &mut sent {
+        shard.datagram(now, anna.address, datagram);
+    }
+    deliver(&mut shard, &mut [&mut bo]);
+    let first = [PICTURE_SLOT, SOUND_SLOT].map(|slot| (bo.slot_ssrc(slot), bo.got(slot)[0].sequence));
+    for copies in 1..=2 {
+        let now = now + copies as u64 * 200 * MS;
+        for (ssrc, sequence) in first {
+            bo.nack(&mut shard, now, ssrc, &[sequence]);
+        }
+        shard.tick(now + 40 * MS);
+        deliver(&mut shard, &mut [&mut bo]);
+        assert_eq!(bo.got(PICTURE_SLOT + 10).len(), copies);
+        // A viewer takes only one of them.
+        let copied = shard.counters.get(Count::AudioResent) + shard.counters.get(Count::AudioCopied);
+        assert_eq!(copied, [1, 3][copies - 1]);
+    }
+}
+
+#[test]
 fn an_address_nominated_after_the_handshake_gets_no_media_before_it_has_answered() {
     for keys_first in [true, false] {
         let mut shard = Shard::new([7; 16], 1 << 40);
