@@ -34,6 +34,9 @@ THRESHOLD_UP, THRESHOLD_DOWN, FAR_ABOVE = 0.0087, 0.039, 15.0
 # Seconds, beside what is usual: a trend in less of a queue is noise; two feedbacks in a row that tell of a trend, or of
 # so long a queue, tell of congestion. One may be of a moment in which the receiver stood still; only the pace obeys it.
 SOME_QUEUE, LONG_QUEUE = 0.015, 0.050
+# A queue that has shrunk to less than so much of what it was a feedback ago, while nobody has yet obeyed it, was none:
+# the receiver stood still, and now takes all that has come meanwhile.
+SHRUNK = 0.5
 # gcc-02, 5.5: what arrives at a full way, times this, is the next target; the next fall is seen after a round trip and
 # some.
 FALL, AGAIN, LEAST_AGAIN = 0.85, 0.1, 0.3
@@ -95,6 +98,7 @@ class _State(Columns):
     threshold: Floats = field(metadata=begins(FIRST_THRESHOLD))
     growing: Ints = field(metadata=begins(0))  # feedbacks in a row that told of a growing queue,
     long: Ints = field(metadata=begins(0))  # and of a long one
+    last_queue: Floats = field(metadata=begins(0.0))  # seconds, of the newest feedback
     fell: Floats = field(metadata=begins(-np.inf))
     full: Floats = field(metadata=begins(np.nan))  # bit/s that came through at the last congestion
     former: Floats = field(metadata=begins(START))
@@ -200,15 +204,18 @@ class Bandwidth:
         size = np.abs(trend)
         grows = (trend > state.threshold) & (m.queue > SOME_QUEUE + m.usual)
         state.growing = np.where(m.fresh, np.where(grows, state.growing + 1, 0), state.growing)
-        state.long = np.where(m.fresh, np.where(m.queue > LONG_QUEUE + m.usual, state.long + 1, 0), state.long)
+        long = m.queue > LONG_QUEUE + m.usual
+        counted = np.where(m.queue < SHRUNK * state.last_queue, 1, state.long + 1)
+        state.long = np.where(m.fresh, np.where(long, counted, 0), state.long)
+        state.last_queue = np.where(m.fresh, m.queue, state.last_queue)
         overuse = m.fresh & (state.growing >= 2)
-        long = m.fresh & (state.long >= 2)
+        stays_long = m.fresh & (state.long >= 2)
         gain = np.where(size < state.threshold, THRESHOLD_DOWN, THRESHOLD_UP)
         step = (1 - np.exp(-gain * 1000 * min(m.passed, 0.1))) * (size - state.threshold)
         adapts = m.fresh & (size < state.threshold + FAR_ABOVE)
         threshold = np.where(adapts, state.threshold + step, state.threshold)
         state.threshold = np.clip(threshold, LEAST_THRESHOLD, MOST_THRESHOLD)
-        return overuse, long, (state.growing > 0) | (state.long > 0)
+        return overuse, stays_long, (state.growing > 0) | (state.long > 0)
 
     def _fall(self, state: _State, m: Measured, target: Floats, overuse: Bools, long: Bools) -> Floats:
         # Behind a long queue the way was full all the time, and the newest counts; else the highest that came through.

@@ -212,6 +212,17 @@ def test_noise_of_one_feedback_takes_nothing_away() -> None:
     assert net.run().target[0] >= before
 
 
+def test_a_receiver_that_stood_still_for_a_moment_takes_nothing_away() -> None:
+    way = Way(1, rate=1_500_000.0)
+    net = Net(way)
+    net.wanted = {1: 4e6}
+    before = target_of(net, 1, net.run(20))
+    # What waited for the receiver comes at once: the first feedback tells of a long wait, the second of a short one.
+    for queue, after in ((290_000, before), (90_000, before), (90_000, 0.85 * way.rate)):
+        way.values[Downlink.QUEUE_DELAY_US] = queue
+        assert target_of(net, 1, net.run()) == pytest.approx(after, rel=0.02)
+
+
 def test_a_delay_that_stays_whatever_is_sent_is_no_queue() -> None:
     net = Net(Way(7, rate=1e6, carries=2e6))
     before = net.run(5).target[0]
