@@ -82,7 +82,7 @@ class Adaptation:
             if (peer := peers.get(int(number))) is not None:
                 peer.loss_down = 0.0 if math.isnan(loss) else loss
 
-    def _ask(self, now: float, room: str, place: Place) -> None:
+    def _ask(self, now: float, room: str, place: Place, *, urgent: bool = False) -> None:
         """Asks everyone in a room to send what is needed of them, and no more."""
         for peer in place.peers.values():
             uplink = UplinkState(
@@ -95,7 +95,7 @@ class Adaptation:
             if "camera" in place.muted.get(peer.participant, ()):
                 peer.publishing.rest(now)
                 continue
-            change = peer.publishing.update(now, needs(place, peer), uplink)
+            change = peer.publishing.update(now, needs(place, peer), uplink, urgent=urgent)
             if change:
                 self.listener.send_changed(room, peer.participant, change)
 
@@ -119,6 +119,7 @@ class Adaptation:
                 peer.engine.probe(number, probe, int(rate), milliseconds)
 
     def _show(self, now: float, peers: Mapping[int, Peer], places: Mapping[str, Place]) -> None:
+        starved = set()
         for peer in peers.values():
             place = places.get(peer.room)
             if place is None:
@@ -126,6 +127,10 @@ class Adaptation:
             allocation = peer.allocation
             if not allocation.content or peer.target < allocation.used or now - peer.decided >= CONTENT_FOR:
                 self.routing.viewer(peer.room, place, peer)
+                if peer.allocation.shares and not allocation.shares and allocation.had_more(now):
+                    starved.add(peer.room)
+        for room in starved:
+            self._ask(now, room, places[room], urgent=True)
 
     def _sound(self, now: float, down: Floats, up: Floats, peers: Mapping[int, Peer]) -> None:
         # Engines' numbers of peers are the node's: unique over all shards.

@@ -36,10 +36,16 @@ RESUME_HEADROOM, RESUME_FOR, RESUME_HOLD, LONGEST_RESUME = 1.05, 0.5, 3.0, 6.0
 SWAP_AFTER = 3.0
 # Below so much on the wire a picture isn't worth its place, and above so much per picture none needs to be paused.
 LEAST_USEFUL = 65_000
+# Who goes down to the lowest layer in steps does so within so many seconds.
+FALLS_WITHIN = 3.0
 # Of the room there is, what is shared out: rates swing about what was asked for, and resuming takes room to spare.
 SHARED = 0.92
 # Plain sound has to fit with so much to spare, for so long, before joined packets end.
 PLAIN_HEADROOM, PLAIN_FOR = 1.3, 5.0
+
+
+# Index of the option that is the lowest layer with all its frames, where it can be had with fewer.
+LOWEST = 1
 
 
 class Priority(IntEnum):
@@ -125,8 +131,8 @@ class Allocation:
         slots: by slot.
         sound: how much of it fits; voices: how many who speak at once.
         used: bit/s on the wire, sound included; wished: what everything wished for would take.
-        shares: by slot, bit/s on the wire that there are for a picture whose lowest layer, as large as it is declared,
-            doesn't fit beside the others'. Who sends it may send less. Empty where all fit.
+        shares: by slot, bit/s on the wire that there would be for a picture, shown or not, where their lowest layers,
+            as large as they are declared, don't fit. Who sends it may send less. Empty where all fit.
         beyond: slots with pictures that the device doesn't show, because it shows as many as it can.
         tight_since: since when the lowest layers have not fitted; roomy_sound_since: since when plain sound has.
         swapped: when a speaker last took another's place.
@@ -147,6 +153,13 @@ class Allocation:
     def content(self) -> bool:
         """Whether everything wished for is shown."""
         return self.wished <= self.used
+
+    def had_more(self, now: float) -> bool:
+        """Whether somebody is shown larger than in the lowest layer, or was a moment ago.
+
+        Not so of who has just come: they have little room only until the first probes are answered.
+        """
+        return any(past.level > LOWEST or now - past.lowered < FALLS_WITHIN for past in self.slots.values())
 
 
 NOTHING = Allocation()
@@ -270,11 +283,10 @@ class _Plan:
     def _shares(self) -> dict[int, float]:
         if sum(want.lowest for want in self.wants) <= self.room:
             return {}
-        for shown in range(len(self.wants), 0, -1):
-            share = SHARED * self.room / shown
-            if share >= LEAST_USEFUL:
-                return {want.slot: share for want in self.wants[:shown]}
-        return {}
+        shares = (SHARED * self.room / shown for shown in range(len(self.wants), 0, -1))
+        share = next((share for share in shares if share >= LEAST_USEFUL), LEAST_USEFUL)
+        # Of those without a place too: whoever speaks next takes it, and a paused picture comes back as small as this.
+        return {want.slot: share for want in self.wants}
 
     def fit(self) -> None:
         """Takes away what doesn't fit, from the least important first: resolution, then frames, then the picture."""
@@ -290,7 +302,7 @@ class _Plan:
             for want in reversed(self.wants):
                 if self.used > self.room and self.slots[want.slot].level == _lowest(want) > 0:
                     self._lower(want, 0)
-        patience = PAUSE_AFTER if not self.shares else PAUSE_AFTER_ASKING
+        patience = PAUSE_AFTER_ASKING if SHARED * self.room >= LEAST_USEFUL else PAUSE_AFTER
         if self.now - since < patience:
             return
         for want in reversed(self.wants):
@@ -379,4 +391,4 @@ class _Plan:
 
 def _lowest(want: Want) -> int:
     """Index of the lowest layer with all its frames."""
-    return 1 if len(want.options) > 1 and want.options[1].layer == want.options[0].layer else 0
+    return LOWEST if len(want.options) > LOWEST and want.options[LOWEST].layer == want.options[0].layer else 0

@@ -96,8 +96,11 @@ class Publishing:
         self._camera = self._camera.renewed(tuple(camera), now)
         self._screen = self._screen.renewed(tuple(screen), now)
 
-    def update(self, now: float, needs: Needs, uplink: UplinkState) -> dict[str, Any]:
+    def update(self, now: float, needs: Needs, uplink: UplinkState, *, urgent: bool = False) -> dict[str, Any]:
         """The change of `send` at `now` (seconds), empty where nothing changes.
+
+        Where it is `urgent` a lower rate is asked for at once: somebody has just had to go down to a layer that is
+        still too large, and should wait for one key frame of it, not for two.
 
         A source that nobody needs and of which nothing comes (a camera that is off, a screen that isn't shared) stays
         as it is: there is nothing to save.
@@ -107,8 +110,8 @@ class Publishing:
         cap = None if step == ALL else CAPS.get(step, self.profile.lowest.bitrate)
         self._camera.bears(all_layers=step == ALL, cap=cap)
         self._screen.bears(all_layers=step < SMALLER, cap=None)
-        self._camera.update(now, needs.camera, uplink.rates)
-        self._screen.update(now, needs.screen, uplink.screen_rates)
+        self._camera.update(now, needs.camera, uplink.rates, urgent=urgent)
+        self._screen.update(now, needs.screen, uplink.screen_rates, urgent=urgent)
         asked = self._asked()
         change = {source: what for source, what in asked.items() if what != self._told[source]}
         self._told = asked
@@ -167,11 +170,11 @@ class _Rate:
         self._lower_since: float | None = None
         self._higher_since: float | None = None
 
-    def update(self, now: float, useful: int | None) -> None:
+    def update(self, now: float, useful: int | None, *, urgent: bool) -> None:
         wanted = self.declared if useful is None else min(self.declared, max(LEAST, round(useful / STEP) * STEP))
         self._lower_since = _since(self._lower_since, wanted < self.asked * (1 - DIFFERS), now)
         self._higher_since = _since(self._higher_since, wanted > self.asked, now)
-        if _lasts(self._lower_since, DOWN_AFTER, now) or _lasts(self._higher_since, UP_AFTER, now):
+        if _lasts(self._lower_since, 0.0 if urgent else DOWN_AFTER, now) or _lasts(self._higher_since, UP_AFTER, now):
             self.asked = wanted
             self._lower_since = self._higher_since = None
 
@@ -212,15 +215,17 @@ class _Source:
         self.top = len(self.rids) - 1 if all_layers else 0
         self._cap = cap
 
-    def update(self, now: float, needs: Mapping[int, int | None], rates: Mapping[int, float] | None) -> None:
-        """Takes what is needed of it, and what comes (None: unknown)."""
+    def update(
+        self, now: float, needs: Mapping[int, int | None], rates: Mapping[int, float] | None, *, urgent: bool
+    ) -> None:
+        """Takes what is needed of it, and what comes (None: unknown); `urgent` as `Publishing.update` has it."""
         self._watch(now, rates)
         if not needs and not rates and self.top == len(self.rids) - 1:
             self.rest(now)
             return
         for layer in needs.keys() & set(range(len(self.rids))):
             self._needed[layer] = now
-            self._rates[layer].update(now, needs[layer])
+            self._rates[layer].update(now, needs[layer], urgent=urgent)
         wanted = {layer for layer in range(len(self.rids)) if self._is_wanted(layer, now, needs)}
         if not wanted or (not needs and 0 in self.on):
             # A picture that nobody looks at comes back at once, as the smallest.

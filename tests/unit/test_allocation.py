@@ -117,6 +117,15 @@ def test_a_picture_is_paused_only_when_it_has_not_fitted_for_a_while() -> None:
     assert viewer.paused == [False, True]
 
 
+def test_an_allocation_tells_who_has_just_gone_down_from_who_has_just_come() -> None:
+    viewer = Viewer(want(0), want(1)).at(300_000, 1)
+    assert not viewer.allocation.had_more(viewer.now)
+    assert viewer.at(3_000_000, 30).allocation.had_more(viewer.now)
+    assert viewer.at(300_000).levels == [1, 1]
+    assert viewer.allocation.had_more(viewer.now)
+    assert not viewer.at(300_000, 5).allocation.had_more(viewer.now)
+
+
 def test_what_can_not_be_made_to_fit_is_paused_after_two_seconds() -> None:
     viewer = Viewer(want(0)).at(3_000_000, 30)
     assert viewer.at(80_000, 1.9).paused == [False]
@@ -158,9 +167,11 @@ def test_shares_say_how_large_pictures_may_be_that_do_not_fit_as_declared() -> N
     viewer.wants = [want(0, low=85_000), want(1, low=85_000)]
     assert viewer.at(300_000, 1).allocation.shares == {0: share, 1: share}
     assert viewer.levels == [1, 1]
-    # With room for one alone it is the more important one's.
+    # With room for one alone, and with none, all become small: whoever is shown next, it's soon.
     viewer.wants = [want(0), want(1, Priority.ACTIVE)]
-    assert set(viewer.at(TWO_VOICES + LEAST_USEFUL * 1.2).allocation.shares) == {1}
+    room = LEAST_USEFUL * 1.2
+    assert viewer.at(TWO_VOICES + room).allocation.shares == {0: 0.92 * room, 1: 0.92 * room}
+    assert viewer.at(80_000).allocation.shares == {0: LEAST_USEFUL, 1: LEAST_USEFUL}
 
 
 def test_sound_is_joined_where_no_picture_fits_beside_it_and_plain_again_after_five_roomy_seconds() -> None:

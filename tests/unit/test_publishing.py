@@ -175,6 +175,13 @@ def test_what_only_starved_viewers_watch_is_asked_to_be_smaller_soon_and_larger_
     assert phone.largest[0] == 150_000
 
 
+def test_who_has_just_gone_down_to_a_layer_that_is_too_large_need_not_wait_for_it_to_be_asked_for() -> None:
+    for urgent, largest in ((False, 150_000), (True, 60_000)):
+        asked = Publishing(CAMERA, 0.0)
+        asked.update(1.0, Needs({0: 60_000}), UplinkState(rates=GOOD), urgent=urgent)
+        assert asked.send["camera"]["encodings"][0]["maxBitrate"] == largest
+
+
 def test_with_few_bits_the_lowest_layer_gets_smaller_and_keeps_its_frames() -> None:
     phone = Phone()
 
