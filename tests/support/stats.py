@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,3 +88,15 @@ async def measured(page: Page, seconds: float) -> Measured:
 async def slots(page: Page) -> list[dict[str, Any]]:
     """The newest `slots` list that the server told this page."""
     return list(await page.evaluate("recorder.last.slots?.slots ?? []"))
+
+
+async def at_least_once(look: Callable[[], Awaitable[list[str]]], *, times: int = 3) -> None:
+    """Looks until nothing is wrong, so many times at most; raises AssertionError with what was wrong the last time.
+
+    Browsers fill a small machine, and starve where something else runs on it for a second: what they have shown once is
+    what the server can do.
+    """
+    for _ in range(times):
+        if not (problems := await look()):
+            return
+    raise AssertionError("; ".join(problems))
