@@ -176,10 +176,11 @@ impl Pacer {
 
     /// Lets a packet wait that the slot would take behind all that waits in it.
     pub fn hold(&mut self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) {
-        let former = self.lines[slot].end.map(|(feed, _)| feed);
-        if packet.picture.key && former.map_or(false, |former| source.0.is_below(former)) {
-            // There is no room for the layer above: its pictures would only keep this one waiting.
+        if packet.picture.key && self.makes_useless(now, slot, source, packet) {
+            // What waits would only keep this one waiting.
             self.dropped += self.drop_behind_present(slot, |_| false);
+            let line = &mut self.lines[slot];
+            line.anew |= line.end == Some(source);
         }
         if self.held.len() >= MOST_HELD {
             let fullest = (0..self.lines.len()).max_by_key(|&slot| self.lines[slot].held);
@@ -206,6 +207,18 @@ impl Pacer {
             key: packet.picture.key,
             since: now,
         });
+    }
+
+    /// Whether a key frame makes what waits in its slot useless: pictures of a layer above, for which there is no room,
+    /// and of its own that wait already.
+    fn makes_useless(&self, now: Micros, slot: usize, source: (Feed, u32), packet: &Packet<'_>) -> bool {
+        let mut waiting = self.held.iter().filter(|held| held.slot == slot);
+        let (oldest, newest) = match (waiting.next(), self.lines[slot].end) {
+            (Some(oldest), Some(_)) => (oldest, waiting.next_back().unwrap_or(oldest)),
+            _ => return false,
+        };
+        source.0.is_below(newest.source.0)
+            || newest.source == source && newest.timestamp != packet.timestamp && now > oldest.since + IN_TIME
     }
 
     /// Lets a repair wait: the number that a receiver asks for, however often it does. `false` where too many wait.

@@ -139,13 +139,38 @@ fn a_key_frame_that_waits_is_where_a_slot_begins_anew() {
     let other = (Feed { layer: 1, ..SOURCE.0 }, 1);
     pacer.hold(0, 0, SOURCE, &packet(10, 1, false));
     pacer.hold(0, 1, other, &packet(90, 1, false));
-    pacer.hold(400 * MS, 0, SOURCE, &packet(11, 2, true));
-    pacer.hold(410 * MS, 0, SOURCE, &packet(12, 2, false));
-    pacer.hold(420 * MS, 0, SOURCE, &packet(13, 3, false));
-    assert_eq!(pacer.shed_old(550 * MS), 2, "one in each slot");
+    pacer.hold(40 * MS, 0, SOURCE, &packet(11, 2, true));
+    pacer.hold(42 * MS, 0, SOURCE, &packet(12, 2, false));
+    pacer.hold(44 * MS, 0, SOURCE, &packet(13, 3, false));
+    assert_eq!(pacer.shed_old(520 * MS), 2, "one in each slot");
     assert_eq!(pacer.end_of(0, None), Some(SOURCE));
     assert_eq!(sequences(&mut pacer), [(11, true), (12, false), (13, false)]);
     assert_eq!((pacer.next_anew(), pacer.next_anew()), (Some(1), None));
+}
+
+#[test]
+fn a_key_frame_takes_the_place_of_what_has_waited_in_front_of_it() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    pacer.on_picture(0, 0, SOURCE, &packet(9, 1, false));
+    let other = (Feed { layer: 1, ..SOURCE.0 }, 1);
+    pacer.hold(0, 0, SOURCE, &packet(10, 1, false));
+    pacer.hold(0, 1, other, &packet(90, 1, false));
+    pacer.hold(10 * MS, 0, SOURCE, &packet(11, 2, false));
+    pacer.hold(IN_TIME, 0, SOURCE, &packet(12, 3, true));
+    assert_eq!(pacer.dropped(), 0, "what has hardly waited goes out");
+    for sequence in 13..15 {
+        pacer.hold(IN_TIME + 1, 0, SOURCE, &packet(sequence, 4, true));
+    }
+    assert_eq!(
+        pacer.dropped(),
+        2,
+        "the packets of one key frame do not replace each other"
+    );
+    assert_eq!(
+        sequences(&mut pacer),
+        [(10, false), (90, false), (13, true), (14, false)]
+    );
 }
 
 #[test]
