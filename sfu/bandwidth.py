@@ -222,7 +222,8 @@ class Bandwidth:
         came = np.where(long, np.minimum(m.acked, m.newest), np.maximum(m.acked, m.newest)) / (1 - m.habit)
         fallen = FALL * came
         falls = long | (overuse & ((came > FED * target) | (came < ARRIVES * m.sent)))
-        waited = m.now - state.fell >= np.maximum(m.round_trip + AGAIN, LEAST_AGAIN)
+        # What the last fall brings is told of by what stood behind the queue that it found.
+        waited = m.now - state.fell >= np.maximum(m.round_trip + m.queue + AGAIN, LEAST_AGAIN)
         worse = long & (fallen < 0.8 * target)
         falls &= (waited | worse) & (came > 0)
         state.fell[falls] = m.now
@@ -275,8 +276,10 @@ class Bandwidth:
         return np.minimum(np.minimum(after, bound), BLIND_MOST)
 
     def _pace(self, state: _State, m: Measured) -> Floats:
-        drains = (m.queue > DRAIN + m.usual) & (m.age < DEAD)
-        drained = np.minimum(m.fed, m.newest) * (1 - np.minimum(m.queue / DRAINED_IN, 1.0))
+        # What feedback tells of the queue is as old as the queue is long; no more waits in it than is under way.
+        queue = np.minimum(m.queue, np.maximum(m.in_flight * 8 / np.maximum(m.fed, LEAST) - m.round_trip, 0.0))
+        drains = (queue > DRAIN + m.usual) & (m.age < DEAD)
+        drained = np.minimum(m.fed, m.newest) * (1 - np.minimum(queue / DRAINED_IN, 1.0))
         pace = np.where(drains, np.minimum(drained, state.target), state.target)
         # More is under way than a round trip accounts for, and nothing is heard of it: the queue is full.
         under_way = m.in_flight * 8 > np.maximum(m.fed, DEAD_RATE) * (m.round_trip + 0.2)

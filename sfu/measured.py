@@ -32,6 +32,7 @@ class _Past(Columns):
     acked_bytes: Floats = field(metadata=begins(0.0, width=NEWEST_TICKS + 1))
     sent_bytes: Floats = field(metadata=begins(0.0, width=NEWEST_TICKS + 1))
     at: Floats = field(metadata=begins(np.nan, width=NEWEST_TICKS + 1))
+    heard_at: Floats = field(metadata=begins(np.nan, width=NEWEST_TICKS + 1))  # when the newest feedback had come
     recent_lost: Floats = field(metadata=begins(0.0))
     recent_told: Floats = field(metadata=begins(0.0))
     habit: Floats = field(metadata=begins(0.0))
@@ -52,7 +53,7 @@ class Measured:
         known_for: seconds since the downlink came.
         round_trip, queue: seconds; queue: how long packets wait in the way's queues.
         trend: growth of that wait, seconds a second.
-        acked: bit/s that arrived over 500 ms; newest: over the last three ticks.
+        acked: bit/s that arrived over 500 ms; newest: of what feedback of the last three ticks told of.
         sent: bit/s that was sent over the last three ticks.
         fed: bit/s that arrived when feedback last came; later on `acked` fades.
         age: seconds since the newest feedback; NaN without transport-cc.
@@ -117,9 +118,13 @@ class Measurements:
         for column_, values in ((past.acked_bytes, Downlink.ACKED_BYTES), (past.sent_bytes, Downlink.SENT_BYTES)):
             column_[:, :-1] = column_[:, 1:]
             column_[:, -1] = rows[:, values]
-        past.at[:, :-1] = past.at[:, 1:]
-        past.at[:, -1] = now
+        heard_at = np.where(np.isnan(age), past.since, now - age)
+        for column_, times in ((past.at, now), (past.heard_at, heard_at)):
+            column_[:, :-1] = column_[:, 1:]
+            column_[:, -1] = times
         span = np.maximum(past.at[:, -1] - past.at[:, 0], 0.1)
+        # Feedback comes when it will: what it tells of is the time between it and its forerunner, not between ticks.
+        told_span = np.maximum(past.heard_at[:, -1] - past.heard_at[:, 0], 0.1)
         acked = rows[:, Downlink.ACKED_RATE_BPS]
         return Measured(
             now=now,
@@ -129,7 +134,7 @@ class Measurements:
             queue=queue,
             trend=rows[:, Downlink.TREND],
             acked=acked,
-            newest=(past.acked_bytes[:, -1] - past.acked_bytes[:, 0]) * 8 / span,
+            newest=(past.acked_bytes[:, -1] - past.acked_bytes[:, 0]) * 8 / told_span,
             sent=(past.sent_bytes[:, -1] - past.sent_bytes[:, 0]) * 8 / span,
             sent_packets=sent_packets,
             fed=past.acked,
@@ -149,7 +154,7 @@ class Measurements:
     def _begin(self, past: _Past, now: float, rows: Floats) -> None:
         new = np.isnan(past.since)
         past.since[new] = now
-        past.at[new] = now
+        past.at[new] = past.heard_at[new] = now
         past.acked_packets[new] = rows[new, Downlink.ACKED_PACKETS]
         past.lost_packets[new] = rows[new, Downlink.LOST_PACKETS]
         past.sent_packets[new] = rows[new, Downlink.SENT_PACKETS]

@@ -189,12 +189,17 @@ def test_a_queue_that_grows_takes_the_target_below_what_arrives_once() -> None:
     net.run(5)
     way = net.ways[0]
     way.rate = 400e3
-    way.values = {Downlink.QUEUE_DELAY_US: 200_000, Downlink.TREND: 0.2}
+    under_way = 0.3 * way.rate / 8
+    way.values = {Downlink.QUEUE_DELAY_US: 200_000, Downlink.TREND: 0.2, Downlink.IN_FLIGHT_BYTES: under_way}
     one = net.run()
     assert one.congested[0]
     assert one.pace[0] < 0.6 * 400e3 < 500e3 < one.target[0]
     estimates = net.run(0.4)
     assert 0.8 * 400e3 < estimates.target[0] < 450e3
+    # As soon as hardly anything is under way the queue has drained, whatever the newest feedback tells of it.
+    way.values[Downlink.IN_FLIGHT_BYTES] = 0.1 * way.rate / 8
+    estimates = net.run()
+    assert estimates.pace[0] == estimates.target[0]
     way.values = {}
     estimates = net.run(0.4)
     assert not estimates.congested[0]
