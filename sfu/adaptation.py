@@ -127,7 +127,7 @@ class Adaptation:
             allocation = peer.allocation
             if not allocation.content or peer.target < allocation.used or now - peer.decided >= CONTENT_FOR:
                 self.routing.viewer(peer.room, place, peer)
-                if peer.allocation.shares and not allocation.shares and allocation.had_more(now):
+                if peer.allocation.shares and allocation.had_more(now):
                     starved.add(peer.room)
         for room in starved:
             self._ask(now, room, places[room], urgent=True)

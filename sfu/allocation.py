@@ -38,8 +38,11 @@ SWAP_AFTER = 3.0
 LEAST_USEFUL = 65_000
 # Who goes down to the lowest layer in steps does so within so many seconds.
 FALLS_WITHIN = 3.0
-# Of the room there is, what is shared out: rates swing about what was asked for, and resuming takes room to spare.
-SHARED = 0.92
+# Of the room there is, what is shared out: a way that is full takes 15 % of the target once and again, and what was
+# shared out should fit then too. Resuming takes room to spare as well.
+SHARED = 0.82
+# Right after a fall the target is lower than the way: with so many times the room as many are kept in view as fit.
+HOPED = 1.1
 # Plain sound has to fit with so much to spare, for so long, before joined packets end.
 PLAIN_HEADROOM, PLAIN_FOR = 1.3, 5.0
 
@@ -283,8 +286,8 @@ class _Plan:
     def _shares(self) -> dict[int, float]:
         if sum(want.lowest for want in self.wants) <= self.room:
             return {}
-        shares = (SHARED * self.room / shown for shown in range(len(self.wants), 0, -1))
-        share = next((share for share in shares if share >= LEAST_USEFUL), LEAST_USEFUL)
+        shown = max(1, min(len(self.wants), int(HOPED * self.room // LEAST_USEFUL)))
+        share = max(SHARED * self.room / shown, LEAST_USEFUL)
         # Of those without a place too: whoever speaks next takes it, and a paused picture comes back as small as this.
         return {want.slot: share for want in self.wants}
 
@@ -302,7 +305,8 @@ class _Plan:
             for want in reversed(self.wants):
                 if self.used > self.room and self.slots[want.slot].level == _lowest(want) > 0:
                     self._lower(want, 0)
-        patience = PAUSE_AFTER_ASKING if SHARED * self.room >= LEAST_USEFUL else PAUSE_AFTER
+        shown = sum(self.slots[want.slot].level >= 0 for want in self.wants)
+        patience = PAUSE_AFTER_ASKING if HOPED * self.room >= shown * LEAST_USEFUL else PAUSE_AFTER
         if self.now - since < patience:
             return
         for want in reversed(self.wants):
