@@ -51,7 +51,9 @@ async def as_wished(page: Page, *others: Invited) -> None:
             assert height == expected_height(wishes[one.id]), f"{one.name}: {height} for a wish of {wishes[one.id]}"
         return True
 
-    await page.wait(settled, f"pictures as wished for on {page.name}", deadline=20)
+    # A page whose coder could not keep up for some seconds is asked for its large layer again after ten calm ones, and
+    # layers change at most each ten (`publishing.CALM_FOR`, `APART`).
+    await page.wait(settled, f"pictures as wished for on {page.name}", deadline=40)
 
 
 async def judge(figure: Callable[[str], None], page: Page, result: Measured, *others: Invited) -> list[str]:
@@ -75,7 +77,7 @@ async def judge(figure: Callable[[str], None], page: Page, result: Measured, *ot
     return problems
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
     portal: Portal, browsers: Browsers, figure: Callable[[str], None]
 ) -> None:
@@ -95,11 +97,11 @@ async def test_three_people_see_and_hear_each_other_and_who_waits_gets_nothing(
     await admit(host, relative)
     for page, others in ((host, (patient, relative)), (first, (doctor, relative)), (second, (doctor, patient))):
         await meets(page, *others)
-        await as_wished(page, *others)
-
     await nothing_comes_to(outside, host)
     # Four browsers are more than two cores can do in time, and what is measured is three of them.
     await outside.tab.close()
+    for page, others in ((host, (patient, relative)), (first, (doctor, relative)), (second, (doctor, patient))):
+        await as_wished(page, *others)
 
     async def look() -> list[str]:
         for page in (host, first, second):

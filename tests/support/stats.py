@@ -90,7 +90,7 @@ async def slots(page: Page) -> list[dict[str, Any]]:
     return list(await page.evaluate("recorder.last.slots?.slots ?? []"))
 
 
-async def at_least_once(look: Callable[[], Awaitable[list[str]]], *, times: int = 3) -> None:
+async def at_least_once(look: Callable[[], Awaitable[list[str]]], *, times: int = 5) -> None:
     """Looks until nothing is wrong, so many times at most; raises AssertionError with what was wrong the last time.
 
     Browsers fill a small machine, and starve where something else runs on it for a second: what they have shown once is
