@@ -11,6 +11,8 @@ from .engine import Downlink
 
 # The meter's acked rate is over 500 ms; a fall is seen sooner in the newest three ticks.
 NEWEST_TICKS = 3
+# What feedback in them tells of is no longer than so many times these.
+LONGEST_TOLD = 1.5
 # Losses of about the last second, of at least so many packets.
 RECENTLY, ENOUGH = 1.0, 30.0
 # Feedback that comes after so many seconds tells of a gap.
@@ -124,7 +126,8 @@ class Measurements:
             column_[:, -1] = times
         span = np.maximum(past.at[:, -1] - past.at[:, 0], 0.1)
         # Feedback comes when it will: what it tells of is the time between it and its forerunner, not between ticks.
-        told_span = np.maximum(past.heard_at[:, -1] - past.heard_at[:, 0], 0.1)
+        # But where nothing was sent for long, it tells of what came since.
+        told_span = np.clip(past.heard_at[:, -1] - past.heard_at[:, 0], 0.1, LONGEST_TOLD * span)
         acked = rows[:, Downlink.ACKED_RATE_BPS]
         return Measured(
             now=now,

@@ -217,6 +217,18 @@ def test_noise_of_one_feedback_takes_nothing_away() -> None:
     assert net.run().target[0] >= before
 
 
+def test_a_queue_right_after_a_silence_is_judged_by_what_came_since() -> None:
+    way = Way(1)
+    net = Net(way)
+    net.wanted = {1: 4e6}
+    net.run(20)
+    way.rate = 0.0
+    net.run(60)
+    way.rate = 400e3
+    way.values[Downlink.QUEUE_DELAY_US] = 200_000
+    assert min(target_of(net, 1, net.run()) for _ in range(3)) > 0.3 * way.rate
+
+
 def test_a_receiver_that_stood_still_for_a_moment_takes_nothing_away() -> None:
     way = Way(1, rate=1_500_000.0)
     net = Net(way)
