@@ -128,7 +128,7 @@ class Measuring:
         for native in self._crowd.natives:
             await native.next_figures()
             native.figures.clear()
-        start = await self._state()
+        start, skipped = await self._state(), self._skipped(await self._said())
         await asyncio.sleep(seconds)
         for native in self._crowd.natives:
             await native.next_figures()
@@ -163,16 +163,31 @@ class Measuring:
             rss=(end.server.rss - self._idle.rss) / max(1, PEOPLE * len(self._visits)),
             drops=+end.drops,
             problems=problems
-            + await self._unheard()
+            + self._unheard(await self._said(), skipped)
             + self._crowd.lost[:3]
             + [text for one in self._crowd.natives for text in one.problems],
         )
 
-    async def _unheard(self) -> list[str]:
-        """Where somebody does not hear what somebody else sends, by the numbers that sources give their packets."""
+    async def _said(self) -> dict[int, dict[str, Any]]:
+        """What each bot says that it sent and heard."""
         said: dict[int, dict[str, Any]] = {}
         for native in self._crowd.natives:
             said |= await native.ask()
+        return said
+
+    @staticmethod
+    def _skipped(said: dict[int, dict[str, Any]]) -> Counter[int]:
+        """Packets that each bot was not sent of what it hears, since it came."""
+        return Counter(
+            {number: sum(one["skipped"] for one in bot["ears"] if one["received"]) for number, bot in said.items()}
+        )
+
+    def _unheard(self, said: dict[int, dict[str, Any]], before: Counter[int]) -> list[str]:
+        """Where somebody does not hear what somebody else sends, by the numbers that sources give their packets.
+
+        What was skipped `before` is no loss: pictures are held back, and dropped, while a newcomer's link is unknown.
+        """
+        skipped = self._skipped(said)
         sent = {stream["ssrc"]: stream["packets"] for bot in said.values() for stream in bot["streams"]}
         expected, problems = 2 * (PEOPLE - 1), []
         for visit in self._visits:
@@ -182,8 +197,8 @@ class Measuring:
                 current = [one for one in heard if sent.get(one["source"], 0) - one["counter"] < ON_ITS_WAY]
                 if len(current) < expected:
                     problems.append(f"bot {bot.number} hears {len(current)} of {expected} streams")
-                if skipped := sum(one["skipped"] for one in heard):
-                    problems.append(f"bot {bot.number} was not sent {skipped} packets of what it hears")
+                if more := skipped[bot.number] - before[bot.number]:
+                    problems.append(f"bot {bot.number} was not sent {more} packets of what it hears")
         return problems
 
     async def end(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,18 +120,14 @@ class Adaptation:
                 peer.engine.probe(number, probe, int(rate), milliseconds)
 
     def _show(self, now: float, peers: Mapping[int, Peer], places: Mapping[str, Place]) -> None:
-        starved = set()
+        ask = partial(self._ask, now, urgent=True)
         for peer in peers.values():
             place = places.get(peer.room)
             if place is None:
                 continue
             allocation = peer.allocation
             if not allocation.content or peer.target < allocation.used or now - peer.decided >= CONTENT_FOR:
-                self.routing.viewer(peer.room, place, peer)
-                if peer.allocation.shares and allocation.had_more(now):
-                    starved.add(peer.room)
-        for room in starved:
-            self._ask(now, room, places[room], urgent=True)
+                self.routing.viewer(peer.room, place, peer, fallen=ask)
 
     def _sound(self, now: float, down: Floats, up: Floats, peers: Mapping[int, Peer]) -> None:
         # Engines' numbers of peers are the node's: unique over all shards.
@@ -143,6 +140,7 @@ class Adaptation:
             down[:, Downlink.ACKED_PACKETS],
             down[:, Downlink.SOUND_LOSS],
             down[:, Downlink.ROUND_TRIP_US] / 1e6,
+            down[:, Downlink.QUEUE_DELAY_US] / 1e6,
             red,
         ):
             if (peer := peers.get(number)) is not None:
@@ -155,6 +153,7 @@ class Adaptation:
             up[:, Uplink.PACKETS],
             np.full(len(up), np.nan),
             up[:, Uplink.ROUND_TRIP_US] / 1e6,
+            np.zeros(len(up)),
             red,
         ):
             # Who can't send RED is asked for what is missing, and adds FEC by the reports of loss.

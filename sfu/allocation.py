@@ -279,6 +279,10 @@ class _Plan:
     def used(self) -> float:
         return sum(self._rate(want) for want in self.wants)
 
+    @property
+    def _shown(self) -> int:
+        return sum(self.slots[want.slot].level >= 0 for want in self.wants)
+
     def _rate(self, want: Want) -> float:
         level = self.slots[want.slot].level
         return want.options[level].rate if level >= 0 else 0.0
@@ -296,7 +300,7 @@ class _Plan:
         for want in reversed(self.wants):
             while self.used > self.room and self.slots[want.slot].level > _lowest(want):
                 self._lower(want, self.slots[want.slot].level - 1)
-        if self.used <= self.room:
+        if self.used <= self.room and not self._crowded(0, HOPED):
             if all(self.slots[want.slot].level >= _lowest(want) for want in self.wants):
                 self.tight_since = None
             return
@@ -305,12 +309,12 @@ class _Plan:
             for want in reversed(self.wants):
                 if self.used > self.room and self.slots[want.slot].level == _lowest(want) > 0:
                     self._lower(want, 0)
-        shown = sum(self.slots[want.slot].level >= 0 for want in self.wants)
-        patience = PAUSE_AFTER_ASKING if HOPED * self.room >= shown * LEAST_USEFUL else PAUSE_AFTER
+        hopeless = self._shown * LEAST_USEFUL > HOPED * self.room
+        patience = PAUSE_AFTER if hopeless else PAUSE_AFTER_ASKING
         if self.now - since < patience:
             return
         for want in reversed(self.wants):
-            if self.used > self.room and self.slots[want.slot].level >= 0:
+            if (self.used > self.room or self._crowded(0, HOPED)) and self.slots[want.slot].level >= 0:
                 self._lower(want, -1)
 
     def _lower(self, want: Want, level: int) -> None:
@@ -365,7 +369,7 @@ class _Plan:
         resumes = past.level < _lowest(want)
         headroom = 1.0 if new else RESUME_HEADROOM if resumes else HEADROOM
         rest = self.used - self._rate(want)
-        if (rest + option.rate) * headroom > self.room:
+        if (rest + option.rate) * headroom > self.room or (past.level < 0 and self._crowded(1)):
             self.slots[want.slot] = replace(past, roomy_since=None, paused=past.paused or self._overdue(past))
             return False
         since = self.now if past.roomy_since is None else past.roomy_since
@@ -388,6 +392,11 @@ class _Plan:
 
     def _overdue(self, past: Past) -> bool:
         return past.level < 0 and self.now - past.since >= PAUSE_AFTER
+
+    def _crowded(self, more: int, hope: float = 1.0) -> bool:
+        """Whether so many more pictures than are shown leave each less than it is worth its place for."""
+        shown = more + self._shown
+        return bool(self.shares) and shown > 1 and shown * LEAST_USEFUL > hope * self.room
 
     def _fits(self, more: float) -> bool:
         return self.used + more <= self.room

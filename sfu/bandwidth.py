@@ -40,6 +40,8 @@ SHRUNK = 0.5
 # gcc-02, 5.5: what arrives at a full way, times this, is the next target; the next fall is seen after a round trip and
 # some.
 FALL, AGAIN, LEAST_AGAIN = 0.85, 0.1, 0.3
+# Less than so much of what a probe has shown a moment ago is a fall of the way.
+STILL = 0.8
 # Below this share of the target the media don't fill the way: a trend alone isn't of their making, unless less than so
 # much of what is sent arrives.
 FED, ARRIVES = 0.6, 0.8
@@ -225,6 +227,8 @@ class Bandwidth:
         # What the last fall brings is told of by what stood behind the queue that it found.
         waited = m.now - state.fell >= np.maximum(m.round_trip + m.queue + AGAIN, LEAST_AGAIN)
         worse = long & (fallen < 0.8 * target)
+        # The queue that a probe has left isn't gone at once; but the way carries what the probe has just shown.
+        falls &= ~(self._probing.has_told(m) & (came > STILL * state.full))
         falls &= (waited | worse) & (came > 0)
         state.fell[falls] = m.now
         self._probing.beware(falls)

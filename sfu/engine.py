@@ -191,7 +191,15 @@ class Transport:
     consent: bool
 
 
-Event = Dtls | Connection | Layer | Path | Transport
+@dataclass(frozen=True)
+class Picture:
+    """The first whole picture has gone out of whom `show` put into a slot of `peer`."""
+
+    peer: int
+    slot: int
+
+
+Event = Dtls | Connection | Layer | Path | Transport | Picture
 
 
 class EngineError(Exception):
@@ -266,13 +274,16 @@ class Engine:
         """Sends a handshake datagram to where ICE says."""
         self._command(struct.pack("<BIH", 4, peer, len(datagram)), datagram)
 
-    def show(self, viewer: int, slot: int, publisher: int, track: int, layer: int, temporal: int = 255) -> None:
+    def show(
+        self, viewer: int, slot: int, publisher: int, track: int, layer: int, temporal: int = 255, *, asks: bool = True
+    ) -> None:
         """Shows a layer of `publisher` in a slot from its next key frame on; nobody where `publisher` is 0.
 
         `temporal` is the highest temporal layer that goes out, 255 all: less from the next picture on, more from the
-        first on that can be decoded.
+        first on that can be decoded. `asks`: for that key frame at once; else one is expected to come by itself, and
+        is asked for where it hasn't come after 0.5 s.
         """
-        self._command(struct.pack("<BIBIBBB", 5, viewer, slot, publisher, track, layer, temporal))
+        self._command(struct.pack("<BIBIBBBB", 5, viewer, slot, publisher, track, layer, temporal, asks))
 
     def mute(self, peer: int, track: int, muted: bool) -> None:
         """While muted nothing of the track is forwarded."""
@@ -375,6 +386,8 @@ def _event(data: bytes) -> Event:
         case 3:
             track, layer, alive, width, height = struct.unpack_from("<BBBHH", data, 5)
             return Layer(peer, track, layer, bool(alive), width, height)
+        case 6:
+            return Picture(peer, data[5])
         case 4:
             return Path(peer)
         case 5:

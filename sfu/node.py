@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .adaptation import Adaptation
 from .devices import DeviceState
 from .dtls import Certificate, Handshake, Keys
-from .engine import MICROPHONE, Connection, Dtls, Event, Layer, Transport, Uplink
+from .engine import MICROPHONE, Connection, Dtls, Event, Layer, Picture, Transport, Uplink
 from .engine import Credentials as IceCredentials
 from .peer import GRACE, Peer, new_credentials, new_slots
 from .place import TRACK, Place
@@ -390,6 +390,9 @@ class Node:
                 if event.alive and not before:
                     asyncio.get_running_loop().call_later(GRACE, self._reroute, peer.room)
                 self._reroute(peer.room)
+            case Picture(slot=slot):
+                if (place := self._places.get(peer.room)) is not None:
+                    self._routing.picture(peer.room, place, peer, slot)
 
     def _reroute(self, room: str) -> None:
         if (place := self._places.get(room)) is not None:

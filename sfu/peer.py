@@ -66,6 +66,7 @@ class Peer:
         target: bit/s on the wire that may be sent to it; pace: as the engine was last told.
         congested: whether a queue grows on the way to it; loss_down: share of sound that it lost, as it reports.
         wants, allocation: what it wishes for, and what of that it is sent; decided: when that was last decided.
+        awaited: slots whose picture was paused and is to come back, but has not gone out yet.
         sends, decodes: codecs, as `steering` has them; codec: the MIME type of what it is asked to send pictures in.
     """
 
@@ -89,6 +90,7 @@ class Peer:
     wants: list[Want] = field(default_factory=list)
     allocation: Allocation = NOTHING
     decided: float = 0.0
+    awaited: set[int] = field(default_factory=set)
     layers: dict[int, dict[int, int]] = field(default_factory=dict)
     first_layer: dict[int, float] = field(default_factory=dict)
     connected: bool = False

@@ -154,7 +154,8 @@ class Place:
         slots = viewer.allocation.slots
 
         def paused(slot: int | None) -> bool:
-            return slot is not None and slot in slots and slots[slot].paused
+            # What comes back needs a key frame first, which takes seconds where there is little room.
+            return slot is not None and slot in slots and (slots[slot].paused or slot in viewer.awaited)
 
         for pair, other in self.room.seen_by(viewer.participant):
             if pair < len(viewer.audio):

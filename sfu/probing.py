@@ -42,6 +42,8 @@ PATIENCE, IN_VAIN, VAIN_BACKOFF = 1.5, 3, 5.0
 NEXT = 0.2
 # So long after a probe, and a round trip, what it left in the queue is still its own.
 WAKE = 0.3
+# So long after a probe was answered the way carries what it has shown.
+TOLD = 1.5
 MOST_ID = 65_535
 
 
@@ -71,6 +73,11 @@ class Probing:
         """Whose queue is that of a probe, and says nothing of what media do to the way."""
         newest = np.fmax(self._probes.until, self._probes.over)
         return m.now - newest < WAKE + m.round_trip
+
+    def has_told(self, m: Measured) -> Bools:
+        """Whose probe has found the way's limit a moment ago."""
+        told: Bools = (m.now - self._probes.over < TOLD) & (self._probes.failed > 0) & (self._probes.vain == 0)
+        return told
 
     def answers(self, m: Measured, rows: Floats, target: Floats) -> tuple[Floats, Floats]:
         """The targets after the answers that have come, and the limits (bit/s) that these have shown, NaN elsewhere."""

@@ -82,6 +82,8 @@ class Publishing:
 
     Attributes:
         profile: of its camera.
+        reshaped: when the camera's lowest layer was last asked for in another size, which makes it begin with a key
+            frame by itself.
     """
 
     def __init__(self, profile: Profile, now: float) -> None:
@@ -90,6 +92,7 @@ class Publishing:
         self._screen = _Source(SCREEN, tuple(SCREEN.layers), now)
         self._relief = _Relief()
         self._told = self._asked()
+        self.reshaped = -math.inf
 
     def offered(self, now: float, camera: Sequence[str], screen: Sequence[str]) -> None:
         """Takes a new connection's offer: the rids of both, empty for a lone encoding. What was asked for stays."""
@@ -114,6 +117,8 @@ class Publishing:
         self._screen.update(now, needs.screen, uplink.screen_rates, urgent=urgent)
         asked = self._asked()
         change = {source: what for source, what in asked.items() if what != self._told[source]}
+        if _lowest_scale(asked) != _lowest_scale(self._told):
+            self.reshaped = now
         self._told = asked
         return change
 
@@ -365,6 +370,11 @@ class _Relief:
         if self._raised is not None:
             self._hold = min(2 * self._hold, LONGEST_CALM)
             self._raised = None
+
+
+def _lowest_scale(asked: dict[str, Any]) -> float:
+    scale: float = asked["camera"]["encodings"][0]["scaleResolutionDownBy"]
+    return scale
 
 
 def _lasts(since: float | None, seconds: float, now: float) -> bool:

@@ -25,6 +25,8 @@ FAR, NEAR = 0.200, 0.150
 HOLD, LONGEST_HOLD = 10.0, 300.0
 # A loss that comes back within is the same one: the repair had hidden it.
 RELAPSE = 30.0
+# Seconds. What is lost behind such a queue is lost in it, and more packets would make it longer.
+QUEUED = 0.100
 # Loss is the share over about so many seconds, of at least so many packets.
 MEMORY, ENOUGH = 3.0, 50.0
 
@@ -89,6 +91,7 @@ class _Viewers:
     acked: Floats
     recently_lost: Floats
     recently_told: Floats
+    queued: Floats  # when a queue last stood
     repair: NDArray[np.int64]
     calm_since: Floats  # NaN while it is not calm
     ended: Floats  # when the last repair ended
@@ -105,6 +108,7 @@ class _Viewers:
             acked.copy(),
             zeros.copy(),
             zeros.copy(),
+            np.full(len(number), -np.inf),
             np.zeros(len(number), dtype=np.int64),
             np.full(len(number), np.nan),
             np.full(len(number), -np.inf),
@@ -142,6 +146,7 @@ class SoundPolicy:
         acked: Floats,
         reported: Floats,
         round_trip: Floats,
+        queue: Floats,
         red: Collection[int],
     ) -> list[tuple[int, SoundMode]]:
         """Takes what is measured at `now` (seconds); returns the modes that are new, by the engine's number.
@@ -152,7 +157,7 @@ class SoundPolicy:
                 receiver reports count what was repaired as received.
             reported: shape (viewers,), share of sound lost by receiver reports, for who gives no transport-cc; NaN
                 where there is none.
-            round_trip: shape (viewers,), seconds.
+            round_trip, queue: shape (viewers,), seconds; queue: how long packets wait on the way to the viewer.
             red: numbers of those who offered RED.
         """
         if self._viewers is None:
@@ -161,6 +166,7 @@ class SoundPolicy:
             self._viewers = self._viewers.follow(number, lost, acked)
         viewers = self._viewers
         has_red = np.isin(number, list(red))
+        viewers.queued[queue >= QUEUED] = now
         loss = self._loss(viewers, now, lost, acked, reported)
 
         need = needed(loss, round_trip, has_red)
@@ -189,9 +195,11 @@ class SoundPolicy:
         fade = np.exp(-max(now - self._at, 0.0) / MEMORY)
         self._at = now
         # What comes late after all makes the count of lost packets fall.
-        lost_now, acked_now = lost - viewers.lost, acked - viewers.acked
+        on_air = viewers.queued < now
+        lost_now, acked_now = (lost - viewers.lost) * on_air, (acked - viewers.acked) * on_air
         viewers.lost, viewers.acked = lost.copy(), acked.copy()
         viewers.recently_lost = np.maximum(viewers.recently_lost * fade + lost_now, 0.0)
         viewers.recently_told = np.maximum(viewers.recently_told * fade + lost_now + acked_now, 0.0)
         enough = viewers.recently_told >= ENOUGH
+        reported = np.where(now - viewers.queued < MEMORY, np.nan, reported)
         return np.where(enough, viewers.recently_lost / np.maximum(viewers.recently_told, 1.0), reported)

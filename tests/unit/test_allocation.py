@@ -264,3 +264,14 @@ def test_whatever_happens_sound_is_reserved_and_pictures_fit_or_wait_for_their_p
                 assert all(level <= 1 for one, level in zip(wants, viewer.levels, strict=True) if not one.off)
             else:
                 over_since = None
+
+
+def test_pictures_that_would_fit_are_not_shown_where_each_has_less_than_it_is_worth_its_place_for() -> None:
+    small = [want(0, Priority.ACTIVE, low=55_000), want(1, low=55_000)]
+    viewer = Viewer(*small).at(3_000_000, 30)
+    viewer.wants = [replace(one, lowest=LOW) for one in small]
+    room = 1.75 * LEAST_USEFUL
+    assert viewer.at(TWO_VOICES + room, 1.9).levels == [1, 1], "they may be made smaller, or the room grow"
+    assert viewer.at(TWO_VOICES + room, 0.3).levels == [1, -1]
+    assert viewer.at(TWO_VOICES + 1.95 * LEAST_USEFUL, 60).levels == [1, -1]
+    assert viewer.at(TWO_VOICES + 2.05 * LEAST_USEFUL, 10).levels == [1, 1]

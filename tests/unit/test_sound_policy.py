@@ -45,6 +45,7 @@ class Net:
         self.policy = SoundPolicy()
         self.red = red
         self.round_trip = round_trip
+        self.queue = 0.0
         self.now = 0.0
         self.lost: dict[int, float] = {}
         self.acked: dict[int, float] = {}
@@ -66,6 +67,7 @@ class Net:
                 np.array([self.acked[one] for one in rows]),
                 np.full(len(rows), np.nan),
                 np.full(len(rows), self.round_trip),
+                np.full(len(rows), self.queue),
                 self.red,
             ):
                 self.modes[one] = new
@@ -99,6 +101,17 @@ def test_a_loss_that_its_repair_hides_is_not_tried_again_each_time() -> None:
     assert all(after > 1.5 * before for before, after in itertools.pairwise(calm)), calm
 
 
+def test_what_is_lost_behind_a_queue_is_not_sent_twice() -> None:
+    net = Net(red={1})
+    net.queue = 0.5
+    assert net.run(10, {1: 0.15, 2: 0.15}) == [], "copies would make the queue longer"
+    net.queue = 0.0
+    net.run(2, {1: 0.0, 2: 0.0})
+    assert net.modes == {}
+    net.run(3, {1: 0.15, 2: 0.15})
+    assert net.modes == {1: TWO, 2: THRICE}
+
+
 def test_who_comes_and_goes_leaves_the_others_as_they_are() -> None:
     net = Net(red=set())
     net.run(5, {1: 0.05, 2: 0.0})
@@ -111,9 +124,9 @@ def test_who_comes_and_goes_leaves_the_others_as_they_are() -> None:
 def test_without_transport_feedback_reports_count() -> None:
     policy = SoundPolicy()
     zero = np.zeros(1)
-    said = policy.update(1.0, np.array([7]), zero, zero, np.array([0.05]), np.array([0.05]), set())
+    said = policy.update(1.0, np.array([7]), zero, zero, np.array([0.05]), np.array([0.05]), zero, set())
     assert said == [(7, TWICE)]
-    assert policy.update(1.1, np.array([7]), zero, zero, np.array([0.02]), np.array([0.05]), set()) == []
+    assert policy.update(1.1, np.array([7]), zero, zero, np.array([0.02]), np.array([0.05]), zero, set()) == []
 
 
 def test_starved_is_said_once_and_taken_back() -> None:
@@ -121,7 +134,7 @@ def test_starved_is_said_once_and_taken_back() -> None:
     zero = np.zeros(1)
 
     def update(now: float) -> list[tuple[int, SoundMode]]:
-        return policy.update(now, np.array([7]), zero, zero, zero, zero, {7})
+        return policy.update(now, np.array([7]), zero, zero, zero, zero, zero, {7})
 
     assert update(1.0) == []
     policy.starved.add(7)

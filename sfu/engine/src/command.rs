@@ -117,6 +117,8 @@ pub enum Command {
         layer: u8,
         /// Highest temporal layer that is forwarded; 255: all.
         temporal: u8,
+        /// The publisher is asked for a key frame at once; if not, one is expected to come by itself.
+        asks: bool,
     },
     Mute {
         peer: PeerId,
@@ -273,6 +275,7 @@ impl Command {
                 track: r.u8()?,
                 layer: r.u8()?,
                 temporal: r.u8()?,
+                asks: r.u8()? != 0,
             },
             6 => Command::Mute {
                 peer: r.u32()?,
@@ -318,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_truncated_or_overlong_command_is_none() {
-        let show = [5, 1, 0, 0, 0, 2, 3, 0, 0, 0, 1, 0, 255];
+        let show = [5, 1, 0, 0, 0, 2, 3, 0, 0, 0, 1, 0, 255, 1];
         assert!(Command::parse(&show).is_some());
         for n in 0..show.len() {
             assert!(Command::parse(&show[..n]).is_none(), "{n} bytes");

@@ -34,6 +34,8 @@ pub enum Event {
     Path { peer: PeerId },
     /// Media may not be sent any more, or may again.
     Transport { peer: PeerId, what: Consent },
+    /// A whole picture of whom a slot shows has gone out, for the first time since it was told to show them.
+    Picture { peer: PeerId, slot: u8 },
 }
 
 impl Event {
@@ -82,6 +84,11 @@ impl Event {
                     Consent::Lost => 0,
                     Consent::Regained => 1,
                 });
+            }
+            Event::Picture { peer, slot } => {
+                out.push(6);
+                out.extend_from_slice(&peer.to_le_bytes());
+                out.push(*slot);
             }
         }
         let length = (out.len() - start - 2) as u16;

@@ -92,7 +92,8 @@ impl Shard {
     fn resend(&mut self, now: Micros, peer: &mut Peer, slot: usize, sequence: u16) {
         let probe = peer.probe.bits_per_second();
         if !peer.is_audio(slot) && peer.pacer.holds(now, probe) {
-            let held = peer.pacer.hold_repair(now, slot, sequence);
+            // A decoder begins with the key frame, whatever it lacks of what was before.
+            let held = !peer.slots[slot].is_past(sequence) && peer.pacer.hold_repair(now, slot, sequence);
             return self.counters.one(if held { Count::Held } else { Count::DropHeld });
         }
         let (sent, count) = if peer.is_audio(slot) {

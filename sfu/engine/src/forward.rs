@@ -86,6 +86,7 @@ impl Peer {
         let (to, len) = self.send(now, clock, slot, &envelope, &[payload], patch, outbox)?;
         outbox.commit(to, len);
         self.pacer.on_picture(now, slot, source, packet);
+        self.slots[slot].went_out(packet.marker);
         Ok(())
     }
 

@@ -11,11 +11,13 @@ use std::mem::size_of;
 use crate::clock::Micros;
 use crate::packet::{Feed, Packet};
 
-/// As much as fits into this time may go out at once,
+/// As much as fits into this time may go out at once, and half a full packet always: then another one follows the
+/// first, and on a way of 150 kbit/s two are a tenth of a second.
 const BURST: Micros = 10_000;
-/// and always two full packets.
-const BURST_BYTES: i64 = 2 * 1_250;
-/// What sound has sent beyond the target is owed for so long at most: when it falls silent, pictures go on soon.
+const BURST_BYTES: i64 = FULL / 2;
+const FULL: i64 = 1_250;
+/// What sound has sent beyond the target is owed for so long at most, or as a full packet is: when it falls silent, or
+/// the target was next to nothing while a queue drained, pictures go on soon.
 const LONGEST_DEBT: Micros = 100_000;
 /// About 3 s of 2 Mbit/s.
 const MOST_HELD: usize = 512;
@@ -24,7 +26,8 @@ const MOST_REPAIRS: usize = 128;
 const LONGEST_REPAIR: Micros = 200_000;
 /// Held longer a picture is of no use,
 const LONGEST: Micros = 500_000;
-/// except behind a key frame, which alone may take that long; the publisher's store forgets what is a second old.
+/// except a key frame and what is behind it, which alone may take that long; the publisher's store forgets what is a
+/// second old.
 const LONGEST_AFTER_KEY: Micros = 900_000;
 /// Behind what has waited so long the upper temporal layers are left out,
 const LATE: Micros = 150_000;
@@ -63,6 +66,8 @@ struct Line {
     anew: bool,
     /// What goes out has waited for long.
     late: bool,
+    /// A layer below what goes out is awaited.
+    descends: bool,
     /// The picture of the newest packet that has gone out: its source and timestamp.
     present: Option<((Feed, u32), u32)>,
     key_at: Option<Micros>,
@@ -127,7 +132,7 @@ impl Pacer {
     #[inline]
     pub fn on_sent(&mut self, bytes: usize) {
         if self.target > 0 {
-            let debt = ((self.target * LONGEST_DEBT) as i64).max(BURST_BYTES * BYTE);
+            let debt = ((self.target * LONGEST_DEBT) as i64).max(FULL * BYTE);
             self.credit = (self.credit - bytes as i64 * BYTE).max(-debt);
         }
     }
@@ -172,6 +177,12 @@ impl Pacer {
         } else {
             line.end
         }
+    }
+
+    /// Whether a key frame of `wanted` waits its turn in a slot that doesn't show it yet: another would only replace it.
+    pub fn waits_with(&self, slot: usize, wanted: Option<Feed>) -> bool {
+        let line = &self.lines[slot];
+        line.held > 0 && !line.anew && line.end.map(|(feed, _)| feed) == wanted
     }
 
     /// Lets a packet wait that the slot would take behind all that waits in it.
@@ -221,8 +232,34 @@ impl Pacer {
             || newest.source == source && newest.timestamp != packet.timestamp && now > oldest.since + IN_TIME
     }
 
-    /// Lets a repair wait: the number that a receiver asks for, however often it does. `false` where too many wait.
+    /// A layer below is wanted in a slot. What waits there, and repairs of what went out, would only keep it waiting
+    /// longer, where there is no room for either: the picture that is going out ends, and then nothing comes until it.
+    pub fn descend(&mut self, slot: usize) {
+        let before = self.repairs.len();
+        self.repairs.retain(|repair| repair.0 != slot);
+        self.dropped += before - self.repairs.len();
+        let waits = self.lines[slot].held > 0;
+        self.dropped += self.drop_behind_present(slot, |_| false);
+        let line = &mut self.lines[slot];
+        line.descends = true;
+        if waits {
+            line.end = None;
+            line.anew = true;
+            self.anew = true;
+        }
+    }
+
+    /// Whether a layer below what goes out in a slot is awaited.
+    pub fn descends(&self, slot: usize) -> bool {
+        self.lines[slot].descends
+    }
+
+    /// Lets a repair wait: the number that a receiver asks for, however often it does. `false` where too many wait, or
+    /// it would be of no use.
     pub fn hold_repair(&mut self, now: Micros, slot: usize, sequence: u16) -> bool {
+        if self.lines[slot].descends {
+            return false;
+        }
         if self.repairs.iter().any(|held| (held.0, held.1) == (slot, sequence)) {
             return true;
         }
@@ -261,6 +298,7 @@ impl Pacer {
         line.present = picture;
         if packet.picture.key {
             line.key_at = Some(now);
+            line.descends = false;
         }
         if begins && !self.repairs.is_empty() {
             // Whatever is missing in front of a key frame is of no use any more.
@@ -305,14 +343,16 @@ impl Pacer {
         for slot in 0..self.lines.len() {
             let line = self.lines[slot];
             let after_key = line.key_at.map_or(false, |at| now < at + LONGEST_AFTER_KEY);
-            let longest = if after_key { LONGEST_AFTER_KEY } else { LONGEST };
             let waits = |held: &&Held| held.slot == slot && held.picture() != line.present;
-            if self
-                .held
-                .iter()
-                .find(waits)
-                .map_or(false, |held| now > held.since + longest)
-            {
+            let too_long = self.held.iter().find(waits).map_or(false, |held| {
+                // Another key frame would come later, and take as long.
+                let longest = match after_key || held.key {
+                    true => LONGEST_AFTER_KEY,
+                    false => LONGEST,
+                };
+                now > held.since + longest
+            });
+            if too_long {
                 dropped += self.shed(now, slot);
             }
         }
@@ -366,6 +406,7 @@ impl Pacer {
     /// any more, and of what is shown packets are missing since: it goes on with a key frame, whichever comes first.
     pub fn reconsider(&mut self, slot: usize, showing: Option<(Feed, u32)>) {
         let line = &mut self.lines[slot];
+        line.descends = false;
         if line.held == 0 || line.end == showing {
             return;
         }

@@ -2,6 +2,7 @@
 
 use crate::clock::Micros;
 use crate::counters::Count;
+use crate::event::Event;
 use crate::pacer::Held;
 use crate::peer::Peer;
 use crate::shard::Shard;
@@ -22,12 +23,26 @@ impl Shard {
                 let sent = self.repair(now, viewer, slot, sequence);
                 self.counters.one(sent.err().unwrap_or(Count::RtxOut));
             } else if let Some(slot) = viewer.pacer.next_anew() {
-                viewer.slots[slot].rest();
+                match viewer.pacer.descends(slot) {
+                    true => viewer.slots[slot].wait(),
+                    false => viewer.slots[slot].rest(),
+                }
             } else if let Some(held) = viewer.pacer.next() {
                 let sent = self.release_one(now, viewer, &held);
                 self.counters.one(sent.err().unwrap_or(Count::RtpOut));
             } else {
                 break;
+            }
+        }
+    }
+
+    /// Tells in which of a viewer's slots the first whole picture has gone out.
+    pub(crate) fn tell_of_pictures(&mut self, viewer: &mut Peer) {
+        let peer = viewer.id;
+        for (number, slot) in viewer.slots.iter_mut().enumerate() {
+            if slot.take_seen() {
+                let slot = number as u8;
+                self.event(Event::Picture { peer, slot });
             }
         }
     }

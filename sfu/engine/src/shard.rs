@@ -113,8 +113,9 @@ impl Shard {
                 track,
                 layer,
                 temporal,
+                asks,
             } => {
-                self.show(now, viewer, slot, (publisher, track, layer), temporal);
+                self.show(now, viewer, slot, (publisher, track, layer), temporal, asks);
             }
             Command::Mute { peer, track, muted } => self.mute(peer, track, muted),
             Command::SetSound { peer, mode } => {
@@ -193,7 +194,7 @@ impl Shard {
         self.peers[place].as_deref_mut().map(|peer| (place, peer))
     }
 
-    fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         if !self.events.push(event) {
             self.counters.one(Count::DropEventQueueFull);
         }
@@ -244,7 +245,7 @@ impl Shard {
         }
     }
 
-    fn show(&mut self, now: Micros, viewer: PeerId, slot: u8, of: (PeerId, u8, u8), temporal: u8) {
+    fn show(&mut self, now: Micros, viewer: PeerId, slot: u8, of: (PeerId, u8, u8), temporal: u8, asks: bool) {
         let (publisher, track, layer) = of;
         let number = usize::from(slot);
         let from = self.by_id.get(&publisher).copied();
@@ -267,19 +268,27 @@ impl Shard {
         if let Some(viewer) = &mut self.peers[place] {
             let former = viewer.slots[number].wanted();
             viewer.slots[number].show(feed, temporal);
+            if !asks {
+                viewer.slots[number].asked = Some(now);
+            }
             let track_of = |feed: Feed| (feed.peer, feed.track);
             if former.map(track_of) != feed.map(track_of) {
                 viewer.pacer.forget(number);
                 viewer.ways.forget(number);
             } else if former != feed {
                 viewer.pacer.reconsider(number, viewer.slots[number].showing());
+                if viewer.slots[number].descends() {
+                    viewer.pacer.descend(number);
+                }
             }
         }
         if let Some(feed) = feed {
             if let Some(publisher) = &mut self.peers[feed.peer] {
                 publisher.tracks[usize::from(track)].listen(place, number);
             }
-            self.ask_for_waiting(now, place);
+            if asks {
+                self.ask_for_waiting(now, place);
+            }
         }
     }
 
@@ -317,7 +326,8 @@ impl Shard {
             .filter(|viewer| viewer.ready() && !viewer.is_backlogged())
         {
             for (number, slot) in viewer.slots.iter_mut().enumerate() {
-                if let (Some(feed), true) = (slot.wanted(), slot.waits_for_key_frame()) {
+                let waits = slot.waits_for_key_frame() && !viewer.pacer.waits_with(number, slot.wanted());
+                if let (Some(feed), true) = (slot.wanted(), waits) {
                     slot.asked = Some(now);
                     waiting.push((number, feed));
                 }
@@ -339,10 +349,11 @@ impl Shard {
         let due = self.peers[place].as_ref().map_or(false, |viewer| {
             viewer.ready()
                 && !viewer.is_backlogged()
-                && viewer
-                    .slots
-                    .iter()
-                    .any(|s| s.waits_for_key_frame() && s.asked.map_or(true, |asked| now >= asked + ASK_AGAIN))
+                && viewer.slots.iter().enumerate().any(|(number, slot)| {
+                    slot.waits_for_key_frame()
+                        && slot.asked.map_or(true, |asked| now >= asked + ASK_AGAIN)
+                        && !viewer.pacer.waits_with(number, slot.wanted())
+                })
         });
         if due {
             self.ask_for_waiting(now, place);
@@ -370,8 +381,8 @@ impl Shard {
         }
     }
 
-    /// An encoder stops a layer when its uplink has no room for it. Who watches it takes what comes of the others, long
-    /// before it counts as gone.
+    /// An encoder stops a layer when its uplink has no room for it, from the top. Who watches it takes what comes of
+    /// the others, long before it counts as gone. The lowest only leaves frames out, when it is asked to be small.
     fn leave_stopped_layers(&mut self, now: Micros, place: usize) {
         for number in 0..TRACKS {
             let track = match &self.peers[place] {
@@ -380,8 +391,8 @@ impl Shard {
             };
             let newest = track.layers.iter().map(|layer| layer.last_packet).max().unwrap_or(0);
             let stopped = |layer: &Layer| layer.alive && newest >= layer.last_packet + STOPPED;
-            let layer = match track.layers.iter().position(stopped) {
-                Some(layer) if now < newest + STOPPED => layer,
+            let layer = match track.layers.iter().skip(1).position(stopped) {
+                Some(above) if now < newest + STOPPED => above + 1,
                 _ => continue,
             };
             let feed = Feed {
@@ -420,6 +431,7 @@ impl Shard {
             peer.send_waiting_sound(now, clock, outbox, counters);
         }
         self.release(now, peer);
+        self.tell_of_pictures(peer);
         peer.send_padding(now, &self.clock, &mut self.outbox, &mut self.counters);
         if let Some(what) = consent {
             self.counters.add(Count::ConsentLost, u64::from(what == Consent::Lost));
@@ -585,7 +597,7 @@ impl Shard {
                 }
                 // Chromium sends the largest VP8 layer first: who wants a smaller one has it a moment later.
                 let below = viewer.slots[slot].wants_below(source.0);
-                if waited && showed.is_none() && below.map_or(false, |layer| comes(&track.layers[layer], now)) {
+                if waited && showed.is_none() && below.map_or(false, |layer| track.layers[layer].alive) {
                     counters.one(Count::DropAwaitingKeyFrame);
                     continue;
                 }
@@ -597,6 +609,9 @@ impl Shard {
                 counters.one(sent.err().unwrap_or(Count::RtpOut));
                 if let Some(at) = viewer.held_until(now) {
                     timetable.hurry(place, at);
+                }
+                if viewer.slots[slot].is_seen() {
+                    timetable.hurry(place, 0);
                 }
                 match (waited, viewer.slots[slot].waits_for_key_frame()) {
                     (true, false) => counters.one(Count::Switches),
@@ -705,11 +720,6 @@ impl Shard {
     pub(crate) fn server_clock(&self) -> ServerClock {
         self.clock
     }
-}
-
-/// Whether a layer has not been stopped, as far as can be told.
-fn comes(layer: &Layer, now: Micros) -> bool {
-    layer.alive && now < layer.last_packet + STOPPED
 }
 
 /// Removes those of `keys` that lead to `place`.

@@ -64,6 +64,9 @@ pub struct Slot {
     late: bool,
     /// What is shown: the newest segment's feed, while it is.
     showing: Option<(Feed, u32)>,
+    /// Nothing whole of whom is wanted has gone out yet; then that it has, until somebody asks.
+    unseen: bool,
+    seen: bool,
     segments: VecDeque<Segment>,
     newest: Newest,
     /// What the next picture's id is shifted by: less with each that was dropped.
@@ -118,6 +121,8 @@ impl Slot {
             wanted_layer: ALL_LAYERS,
             late: false,
             showing: None,
+            unseen: false,
+            seen: false,
             segments: VecDeque::with_capacity(segments(kind)),
             newest: Newest::default(),
             picture_shift: 0,
@@ -157,7 +162,27 @@ impl Slot {
         };
         if !same_track {
             self.showing = None;
+            self.unseen = feed.is_some();
+            self.seen = false;
         }
+    }
+
+    /// A packet of a picture went out; `last`: the picture's last.
+    pub fn went_out(&mut self, last: bool) {
+        if self.unseen && last {
+            self.unseen = false;
+            self.seen = true;
+        }
+    }
+
+    /// Whether a whole picture has gone out, the first since somebody else, or nobody, was to be shown.
+    pub fn is_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// The same, once.
+    pub fn take_seen(&mut self) -> bool {
+        std::mem::take(&mut self.seen)
     }
 
     /// The peer at a place is gone; whoever takes the place is somebody else, of whom nothing may be repaired here.
@@ -179,6 +204,19 @@ impl Slot {
     pub fn rest(&mut self) {
         self.showing = None;
         self.asked = None;
+    }
+
+    /// Shows nothing until the key frame that has been asked for already.
+    pub fn wait(&mut self) {
+        self.showing = None;
+    }
+
+    /// Whether a layer below what is shown is wanted.
+    pub fn descends(&self) -> bool {
+        match (self.wanted, self.showing) {
+            (Some(wanted), Some((shown, _))) => wanted.is_below(shown),
+            _ => false,
+        }
     }
 
     /// Shows `feed` no more until its next key frame, or one of another layer of its track; `false` if it was not shown.
@@ -316,6 +354,11 @@ impl Slot {
         let past = self.first..self.began;
         self.index_of(sequence)
             .filter(|index| past.contains(index) && !self.spent.has(*index))
+    }
+
+    /// Whether a number is of what went out before the key frame that what is shown began with.
+    pub fn is_past(&self, sequence: u16) -> bool {
+        self.index_of(sequence).map_or(false, |index| index < self.began)
     }
 
     /// The index nearest below the next one that ends in a sequence number.

@@ -22,6 +22,7 @@ fn show(shard: &mut Shard, now: u64, viewer: u32, slot: u8, publisher: u32, trac
             track,
             layer,
             temporal: 255,
+            asks: true,
         },
     );
 }

@@ -30,6 +30,7 @@ fn two(now: u64) -> (Shard, Client, Client) {
                 track,
                 layer: 0,
                 temporal: 255,
+                asks: true,
             },
         );
     }
@@ -90,6 +91,7 @@ fn on_a_network_that_loses_doubles_and_reorders_every_slot_stays_in_order() {
                         track: CAMERA,
                         layer,
                         temporal: 255,
+                        asks: true,
                     },
                 );
             }
@@ -208,6 +210,7 @@ fn random_commands_and_control_packets_never_panic() {
                         track: random.below(5) as u8,
                         layer: random.below(4) as u8,
                         temporal: 255,
+                        asks: true,
                     },
                     1 => Command::Mute {
                         peer: random.below(4) as u32,

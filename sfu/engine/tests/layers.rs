@@ -38,6 +38,7 @@ impl House {
             track: CAMERA,
             layer: 0,
             temporal,
+            asks: true,
         };
         self.shard.command(self.now, command);
     }
@@ -238,6 +239,7 @@ fn what_was_lost_to_us_when_its_source_was_left_is_answered_by_its_number_alone(
         track: CAMERA,
         layer: 1,
         temporal: 255,
+        asks: true,
     };
     house.shard.command(house.now, command);
     let other = house.anna.layered(1, 0, 0, 0, false, true, 1);

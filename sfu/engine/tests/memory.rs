@@ -137,6 +137,7 @@ impl Crowd {
                         track,
                         layer,
                         temporal: 255,
+                        asks: true,
                     });
                 }
             }

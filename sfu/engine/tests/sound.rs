@@ -62,6 +62,7 @@ impl House {
                 track: MICROPHONE,
                 layer: 0,
                 temporal: 255,
+                asks: true,
             },
         );
         house

@@ -46,6 +46,7 @@ impl House {
             track: CAMERA,
             layer: 0,
             temporal,
+            asks: true,
         };
         shard.command(1_000 * MS, command);
         House {

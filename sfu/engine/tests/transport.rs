@@ -38,6 +38,7 @@ impl Visit {
                 track,
                 layer: 0,
                 temporal: 255,
+                asks: true,
             };
             shard.command(0, show);
         }

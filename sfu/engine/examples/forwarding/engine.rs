@@ -58,6 +58,7 @@ impl Engine {
                     track: if case.is_sound() { MICROPHONE } else { CAMERA },
                     layer: 0,
                     temporal: 255,
+                    asks: true,
                 });
             }
         }

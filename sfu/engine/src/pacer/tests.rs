@@ -254,3 +254,39 @@ fn a_layer_that_waits_to_be_shown_and_is_not_wanted_any_more_leaves_a_slot_that_
     assert_eq!(sequences(&mut pacer), [(1, false)]);
     assert_eq!(pacer.next_anew(), Some(0));
 }
+
+#[test]
+fn a_layer_below_is_waited_for_with_nothing_but_the_end_of_what_is_going_out() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    let upper = (Feed { layer: 1, ..SOURCE.0 }, 1);
+    for (sequence, frame) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+        pacer.hold(0, 0, upper, &packet(sequence, frame, false));
+    }
+    pacer.hold(0, 1, SOURCE, &packet(1, 1, false));
+    assert_eq!(pacer.next().map(|held| held.sequence), Some(1));
+    pacer.on_picture(0, 0, upper, &packet(1, 1, false));
+    pacer.hold_repair(0, 0, 7);
+    pacer.hold_repair(0, 1, 7);
+    pacer.descend(0);
+    assert!(pacer.descends(0) && !pacer.descends(1));
+    assert_eq!(pacer.dropped(), 3, "two pictures and a repair");
+    assert!(!pacer.hold_repair(0, 0, 8), "of no use");
+    assert_eq!(pacer.next_repair(0), Some((1, 7)));
+    assert_eq!(sequences(&mut pacer), [(2, false), (1, false)]);
+    assert_eq!(pacer.next_anew(), Some(0));
+    pacer.on_picture(0, 0, SOURCE, &packet(60, 4, true));
+    assert!(!pacer.descends(0) && pacer.hold_repair(0, 0, 60));
+}
+
+#[test]
+fn a_key_frame_that_waits_need_not_be_asked_for_again() {
+    let mut pacer = Pacer::new(1);
+    pacer.set_target(0, 100_000);
+    assert!(!pacer.waits_with(0, Some(SOURCE.0)));
+    pacer.hold(0, 0, SOURCE, &packet(1, 1, true));
+    assert!(pacer.waits_with(0, Some(SOURCE.0)));
+    assert!(!pacer.waits_with(0, Some(Feed { layer: 1, ..SOURCE.0 })));
+    pacer.next();
+    assert!(!pacer.waits_with(0, Some(SOURCE.0)));
+}

@@ -69,6 +69,7 @@ fn a_probe_finds_a_links_rate_while_no_picture_is_shown() {
                 track: 0,
                 layer: 0,
                 temporal: 255,
+                asks: true,
             },
         );
         visit.run(0, 500);

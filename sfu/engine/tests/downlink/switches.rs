@@ -1,6 +1,7 @@
 //! Another layer, nobody, and somebody again, where what is shown waits in the pacer.
 
 use vardrum_engine::counters::Count;
+use vardrum_engine::event::Event;
 
 use crate::client::*;
 use crate::visit::{told, Visit, MS};
@@ -156,4 +157,91 @@ fn who_is_shown_again_after_a_pause_begins_with_a_key_frame_and_asks_for_one() {
             "the key frame that was asked for"
         );
     }
+}
+
+/// The slots of Bo's of which it was told that a picture of whom they show has gone out.
+fn told_of(visit: &mut Visit) -> Vec<u8> {
+    std::iter::from_fn(|| visit.shard.events.pop())
+        .filter_map(|event| match event {
+            Event::Picture { peer: 2, slot } => Some(slot),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_first_picture_of_somebody_is_told_of_once_it_has_gone_out_whole() {
+    for target in [0, 400_000] {
+        let mut visit = Visit::new(50_000_000);
+        visit.target(target);
+        assert_eq!(told_of(&mut visit), [], "nothing has come");
+        // A key frame of eight packets takes 160 ms at the target.
+        visit.frame += 1;
+        let mut packets = visit.layer(0, 2);
+        let last = packets.pop().expect("eight");
+        for packet in packets {
+            visit.send(packet);
+            visit.pass();
+        }
+        visit.run(0, 300);
+        assert_eq!(told_of(&mut visit), [], "its end has not come");
+        visit.send(last);
+        visit.run(2, 1_000);
+        assert_eq!(told_of(&mut visit), [PICTURE_SLOT]);
+        // Another layer is no news, nor is a pause; who comes back from one is.
+        visit.layers = 2;
+        visit.show(PICTURE_SLOT, CAMERA, 1);
+        visit.run(1, 1_000);
+        visit.pause();
+        visit.run(1, 500);
+        assert_eq!(told_of(&mut visit), []);
+        visit.show(PICTURE_SLOT, CAMERA, 0);
+        visit.run(1, 2_000);
+        assert_eq!(told_of(&mut visit), [PICTURE_SLOT]);
+    }
+}
+
+#[test]
+fn a_key_frame_that_comes_by_itself_is_asked_for_only_where_it_does_not_come() {
+    let mut visit = above();
+    let asked = visit.asked;
+    visit.show_coming(0);
+    visit.run(2, 200);
+    assert_eq!(visit.asked, asked);
+    visit.key_wanted = [true, false];
+    visit.run(2, 600);
+    assert_eq!(visit.asked, asked);
+    visit.check_pictures();
+    assert_eq!(visit.got.last().map(|got| told(got).layer), Some(0));
+    visit.show_coming(1);
+    visit.run(2, 450);
+    assert_eq!(visit.asked, asked);
+    visit.run(2, 200);
+    assert_eq!(visit.asked, asked + 1, "none has come");
+    visit.check_pictures();
+    assert_eq!(visit.got.last().map(|got| told(got).layer), Some(1));
+}
+
+#[test]
+fn a_key_frame_that_is_slow_to_go_out_is_asked_for_once() {
+    let mut visit = Visit::new(50_000_000);
+    visit.run(1, 1_000);
+    visit.pause();
+    visit.run(1, 500);
+    let asked = visit.asked;
+    visit.check_pictures();
+    let before = visit.got.len();
+    // Sound alone takes more.
+    visit.target(30_000);
+    visit.show(PICTURE_SLOT, CAMERA, 0);
+    visit.run(1, 800);
+    visit.target(500_000);
+    visit.run(1, 500);
+    assert_eq!(visit.asked, asked + 1);
+    visit.check_pictures();
+    assert!(
+        visit.got[before..].iter().any(|got| told(got).key && got.marker),
+        "{}",
+        visit.got.len() - before
+    );
 }

@@ -104,15 +104,20 @@ impl Visit {
     }
 
     pub fn show(&mut self, slot: u8, track: u8, layer: u8) {
-        self.show_of(1, slot, track, layer);
+        self.show_of(1, slot, track, layer, true);
+    }
+
+    /// The same of a picture whose publisher is to send a key frame of it without being asked by us.
+    pub fn show_coming(&mut self, layer: u8) {
+        self.show_of(1, PICTURE_SLOT, CAMERA, layer, false);
     }
 
     /// Nobody is shown in Bo's picture slot.
     pub fn pause(&mut self) {
-        self.show_of(0, PICTURE_SLOT, CAMERA, 0);
+        self.show_of(0, PICTURE_SLOT, CAMERA, 0, true);
     }
 
-    fn show_of(&mut self, publisher: u32, slot: u8, track: u8, layer: u8) {
+    fn show_of(&mut self, publisher: u32, slot: u8, track: u8, layer: u8, asks: bool) {
         self.shard.command(
             self.now,
             Command::Show {
@@ -122,6 +127,7 @@ impl Visit {
                 track,
                 layer,
                 temporal: 255,
+                asks,
             },
         );
     }

@@ -38,6 +38,7 @@ impl House {
                     track,
                     layer: 0,
                     temporal: 255,
+                    asks: true,
                 };
                 shard.command(0, command);
             }

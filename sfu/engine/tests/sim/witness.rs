@@ -194,8 +194,10 @@ impl Witness {
             let switched = rest
                 .iter()
                 .find(|(_, left)| source(left.content.frame) != source(b.content.frame));
+            // What left as a repair only may have done so long after its time, when the slot had shown somebody else.
+            let due = rest.iter().map(|(_, left)| left.at).min().unwrap_or(b.at);
             let end = house
-                .next_change(viewer, slot, b.at)
+                .next_change(viewer, slot, due)
                 .min(switched.map_or(Micros::MAX, |(_, left)| left.at));
             let arrived = &self.arrived[&source(b.content.frame)];
             let between: Vec<(u32, Option<&Micros>)> = (a.last + 1..b.content.sequence)

@@ -265,6 +265,7 @@ impl World {
             track,
             layer,
             temporal,
+            asks: true,
         });
     }
 
