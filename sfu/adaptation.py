@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 PACE_STEP = 0.02
 # A viewer who is shown all that is wished for is decided anew each second, for rates change; all others each tick.
 CONTENT_FOR = 1.0
+# What two voices take that are carried three times, beyond what is kept for them (RFC 2198), bit/s.
+SOUND_TWICE = 100_000
 # Publishers' layers, and what people are told, need no more than so many looks a second.
 SLOWLY = 5
 
@@ -133,6 +135,10 @@ class Adaptation:
         # Engines' numbers of peers are the node's: unique over all shards.
         red = [number for number, peer in peers.items() if peer.offers_red]
         self._sound_down.starved = {number for number, peer in peers.items() if peer.allocation.sound != Sound.PLAIN}
+        self._sound_down.roomy = {
+            number for number, peer in peers.items() if peer.target - peer.allocation.used >= SOUND_TWICE
+        }
+        self._sound_up.roomy = {number for number, peer in peers.items() if peer.device.limitation != "bandwidth"}
         for number, mode in self._sound_down.update(
             now,
             down[:, Downlink.PEER].astype(np.int64),

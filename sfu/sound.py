@@ -13,12 +13,14 @@ Bools = NDArray[np.bool_]
 
 # Above the first share of lost packets sound is repaired before it is asked for; above the second, doubly so.
 LOSSY, VERY_LOSSY = 0.03, 0.10
+# Where there is room to spare for it: what is asked for comes a round trip late, and what is carried twice in time.
+LOSSY_WITH_ROOM, VERY_LOSSY_WITH_ROOM = 0.01, 0.05
 # Of what is asked for in time, as much is lost again: with so many lost that alone would be half a percent.
 ASKED_IN_VAIN = 0.06
 # With so many lost, one copy leaves half a percent to conceal.
 COPIES_LOST = 0.07
 # Below this there is nothing to repair.
-CALM = 0.01
+CALM = 0.007
 # Seconds. With a round trip of 100 ms NACK leaves nothing to conceal, with 250 ms it comes too late (DESIGN).
 FAR, NEAR = 0.200, 0.150
 # So long it has to be calm before a repair ends; each time that proves wrong, twice as long.
@@ -52,7 +54,7 @@ PLAIN = SoundMode()
 STARVED = SoundMode(joined=True, pauses_dropped=True)
 
 
-def needed(loss: Floats, round_trip: Floats, red: Bools) -> NDArray[np.int64]:
+def needed(loss: Floats, round_trip: Floats, red: Bools, roomy: Bools) -> NDArray[np.int64]:
     """How much repair each viewer's sound needs now: 0 none, 1, or 2 much.
 
     A viewer who offered RED also asks for lost sound again (Chromium), which is enough for small losses while the
@@ -61,14 +63,15 @@ def needed(loss: Floats, round_trip: Floats, red: Bools) -> NDArray[np.int64]:
     Args:
         loss: shape (viewers,), share of packets lost on the way to each, 0 to 1; NaN while unknown: no need.
         round_trip: shape (viewers,), seconds.
-        red: shape (viewers,), who offered RED.
+        red, roomy: shape (viewers,), who offered RED, and who has room for it to spare.
 
     Returns:
         shape (viewers,).
     """
     far = round_trip >= FAR
-    one = loss > np.where(red & ~far, ASKED_IN_VAIN, LOSSY)
-    two = np.where(red, far & (loss > VERY_LOSSY), loss > COPIES_LOST)
+    one = loss > np.where(roomy, LOSSY_WITH_ROOM, np.where(red & ~far, ASKED_IN_VAIN, LOSSY))
+    with_red = np.where(roomy, loss > VERY_LOSSY_WITH_ROOM, far & (loss > VERY_LOSSY))
+    two = np.where(red, with_red, loss > COPIES_LOST)
     return one.astype(np.int64) + (one & two)
 
 
@@ -132,9 +135,11 @@ class SoundPolicy:
 
     Attributes:
         starved: viewers, by the engine's number, whose downlink has hardly room for sound; somebody else decides that.
+        roomy: those whose downlink has room to spare for what sound takes twice.
     """
 
     starved: set[int] = field(default_factory=set)
+    roomy: set[int] = field(default_factory=set)
     _viewers: _Viewers | None = None
     _at: float = 0.0
 
@@ -169,14 +174,15 @@ class SoundPolicy:
         viewers.queued[queue >= QUEUED] = now
         loss = self._loss(viewers, now, lost, acked, reported)
 
-        need = needed(loss, round_trip, has_red)
+        roomy = np.isin(number, list(self.roomy))
+        need = needed(loss, round_trip, has_red, roomy)
         more = need > viewers.repair
         relapsed = more & (now - viewers.ended < RELAPSE)
         viewers.hold[relapsed] = np.minimum(2 * viewers.hold[relapsed], LONGEST_HOLD)
         viewers.hold[more & ~relapsed & (viewers.repair == 0)] = HOLD
         viewers.repair = np.maximum(viewers.repair, need)
 
-        calm = (loss < CALM) | (has_red & (round_trip < NEAR) & (loss < LOSSY))
+        calm = (loss < CALM) | (has_red & ~roomy & (round_trip < NEAR) & (loss < LOSSY))
         viewers.calm_since[~calm] = np.nan
         viewers.calm_since[calm & np.isnan(viewers.calm_since)] = now
         over = (viewers.repair > 0) & (now - viewers.calm_since >= viewers.hold)

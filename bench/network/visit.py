@@ -18,6 +18,7 @@ from typing import Any
 
 from playwright.async_api import Playwright, async_playwright
 
+from .. import unhurried
 from ..browser import Chromium, Page
 from ..portal import Portal
 from ..report import ROOT
@@ -212,6 +213,7 @@ class Visit:
     async def _happen(self) -> None:
         case, marks = self._case, self._recording.marks
         every = round(case.every * 1000)
+        unhurried.prefer_sound(descendants(os.getpid()))
         if case.seconds:
             await asyncio.gather(*(page.evaluate(f"measure.start({every})") for page in self._pages.values()))
             await asyncio.sleep(case.settle)

@@ -14,22 +14,29 @@ FIREFOX, CHROMIUM = False, True
 
 
 @pytest.mark.parametrize(
-    ("loss", "round_trip", "red", "expected"),
+    ("loss", "round_trip", "red", "roomy", "expected"),
     [
-        (0.02, 0.30, CHROMIUM, PLAIN),
-        (0.05, 0.30, CHROMIUM, ONE),
-        (0.12, 0.30, CHROMIUM, TWO),
-        (0.05, 0.05, CHROMIUM, PLAIN),  # NACK is in time
-        (0.12, 0.05, CHROMIUM, ONE),
-        (0.02, 0.05, FIREFOX, PLAIN),
-        (0.05, 0.05, FIREFOX, TWICE),
-        (0.10, 0.30, FIREFOX, THRICE),
-        (np.nan, 0.30, CHROMIUM, PLAIN),
-        (np.nan, 0.30, FIREFOX, PLAIN),
+        (0.02, 0.30, CHROMIUM, False, PLAIN),
+        (0.05, 0.30, CHROMIUM, False, ONE),
+        (0.12, 0.30, CHROMIUM, False, TWO),
+        (0.05, 0.05, CHROMIUM, False, PLAIN),  # NACK is in time
+        (0.12, 0.05, CHROMIUM, False, ONE),
+        (0.02, 0.05, FIREFOX, False, PLAIN),
+        (0.05, 0.05, FIREFOX, False, TWICE),
+        (0.10, 0.30, FIREFOX, False, THRICE),
+        # Where there is room, in time is not soon enough.
+        (0.02, 0.05, CHROMIUM, True, ONE),
+        (0.08, 0.05, CHROMIUM, True, TWO),
+        (0.02, 0.05, FIREFOX, True, TWICE),
+        (0.005, 0.05, CHROMIUM, True, PLAIN),
+        (np.nan, 0.30, CHROMIUM, True, PLAIN),
+        (np.nan, 0.30, FIREFOX, False, PLAIN),
     ],
 )
-def test_the_repair_fits_loss_and_round_trip(loss: float, round_trip: float, red: bool, expected: SoundMode) -> None:
-    (repair,) = needed(np.array([loss]), np.array([round_trip]), np.array([red]))
+def test_the_repair_fits_loss_round_trip_and_room(
+    loss: float, round_trip: float, red: bool, roomy: bool, expected: SoundMode
+) -> None:
+    (repair,) = needed(np.array([loss]), np.array([round_trip]), np.array([red]), np.array([roomy]))
     assert mode(int(repair), red=red, starved=False) == expected
 
 
