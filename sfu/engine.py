@@ -386,12 +386,12 @@ def _event(data: bytes) -> Event:
         case 3:
             track, layer, alive, width, height = struct.unpack_from("<BBBHH", data, 5)
             return Layer(peer, track, layer, bool(alive), width, height)
-        case 6:
-            return Picture(peer, data[5])
         case 4:
             return Path(peer)
         case 5:
             return Transport(peer, bool(data[5]))
+        case 6:
+            return Picture(peer, data[5])
     raise EngineError(f"event {kind} is not known")
 
 

@@ -95,6 +95,8 @@ class Case:
 
 CONCEALED, FROZEN, LOST, QUEUE = "concealed %", "frozen %", "lost in queue %", "queue ms"
 FPS, SPEAKER = "fps", "fps of who speaks"
+# What the link has left, of what the cheapest further step would take: below 1 none fits.
+FREE = "free of next step"
 
 
 def _sound_and_picture(concealed: float, frozen: float) -> tuple[Bound, ...]:
@@ -117,7 +119,13 @@ def _step(base: Conditions = DOWN) -> tuple[Moment, ...]:
 THREE = (
     Case(
         "300",
-        (*_sound_and_picture(0.5, 2), Bound(SPEAKER, 18, least=True), Bound(QUEUE, 60), Bound(LOST, 3)),
+        (
+            *_sound_and_picture(0.5, 2),
+            Bound(SPEAKER, 18, least=True),
+            Bound(FREE, 1),
+            Bound(QUEUE, 60),
+            Bound(LOST, 3),
+        ),
         (_down(300 * K),),
     ),
     Case("150", (*_sound_and_picture(1, 3), Bound(LOST, 5)), (_down(150 * K),)),

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cases import Case
+from ...sfu.allocation import LEAST_USEFUL
+from ...sfu.peer import on_wire
+from ...sfu.send import CAMERA
+from .cases import FREE, Case
 from .visit import Recording
 
 NAN = float("nan")
@@ -103,6 +106,26 @@ def layer_changes(pictures: Sequence[Interval]) -> float:
     changes = sum(0 < one.before.get("height", 0) != one.after["height"] > 0 for one in pictures)
     total = sum(one.seconds for one in pictures)
     return 60 * changes / total if total else NAN
+
+
+def next_step(pictures: Sequence[Interval]) -> float:
+    """kbit/s on the wire that the cheapest further step takes of what desktops are asked to send.
+
+    A paused picture takes the least that is worth its place; one that is shown smaller than its layer is declared, the
+    rest of that; any other, what the next layer takes more. NaN where everything is shown as large as it can be.
+    """
+    steps: list[float] = []
+    for participant in {one.participant for one in pictures}:
+        seen = [one for one in pictures if one.participant == participant]
+        shown = [one for one in seen if not one.paused]
+        if 2 * len(shown) < len(seen):
+            steps.append(LEAST_USEFUL)
+            continue
+        rate = on_wire(8 * sum(one.grown("bytes") for one in shown) / sum(one.seconds for one in shown))
+        height = shown[-1].after["height"]
+        layers = [layer for layer in CAMERA.layers.values() if CAMERA.height / layer.scale > height]
+        steps += [on_wire(layer.bitrate) - rate for layer in layers[:1]]
+    return min(steps, default=NAN) / 1000
 
 
 def longest(some: Sequence[Interval], counter: str) -> float:
@@ -213,6 +236,8 @@ def figures(case: Case, recording: Recording) -> dict[str, float]:
     seconds = sum(one.seconds for one in pictures)
     minutes = max(1e-3, seconds / 60)
     near = heard_near(recording, start, end)
+    way = link_figures([line for line in recording.link if start <= line["at"] <= end], "up" if case.others else "down")
+    step = NAN if case.others else next_step(pictures)
     found = {
         "concealed %": concealed(sounds),
         "concealed near %": concealed(near),
@@ -224,9 +249,9 @@ def figures(case: Case, recording: Recording) -> dict[str, float]:
         "layer changes/min": layer_changes(pictures),
         "sound sent, times": NAN if case.others else times_sent(sounds, near),
         "nacks/min": sum(one.grown("nacks") for one in (*pictures, *sounds)) / minutes,
-        **link_figures(
-            [line for line in recording.link if start <= line["at"] <= end], "up" if case.others else "down"
-        ),
+        **way,
+        "next step kbit/s": step,
+        FREE: way.get("free kbit/s", NAN) / step,
         "load %": 100 * recording.load,
         "lab's load %": 100 * recording.lab,
         "phone's cores": recording.phone_cores,

@@ -240,6 +240,27 @@ def test_a_receiver_that_stood_still_for_a_moment_takes_nothing_away() -> None:
         assert target_of(net, 1, net.run()) == pytest.approx(after, rel=0.02)
 
 
+def test_the_queue_that_a_probe_leaves_is_a_fall_only_where_less_comes_than_it_has_shown() -> None:
+    way = Way(7, rate=350e3, carries=400e3)
+    net = Net(way)
+    net.wanted = {7: 2e6}
+    net.run(2)
+    before, probes = net.run().target[0], len(net.probes)
+    while len(net.probes) == probes:
+        net.run()
+
+    def queue(seconds: float) -> float:
+        """The target after so long with a queue that goes up and down."""
+        for tick in range(round(seconds * 10)):
+            way.values = {Downlink.QUEUE_DELAY_US: 200_000 + 100_000 * (tick % 2), Downlink.TREND: 0.2}
+            target = target_of(net, 7, net.run())
+        return target
+
+    assert queue(1.4) == pytest.approx(before, rel=0.05)
+    way.rate = 200e3
+    assert queue(0.5) == pytest.approx(0.85 * way.rate, rel=0.05)
+
+
 def test_a_delay_that_stays_whatever_is_sent_is_no_queue() -> None:
     net = Net(Way(7, rate=1e6, carries=2e6))
     before = net.run(5).target[0]

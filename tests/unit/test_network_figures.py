@@ -15,7 +15,7 @@ from vardrum.bench.network.visit import TURN, Recording, seed_of
 BEGIN = 1200.0  # the host's turn begins here
 HOST, PHONE, THIRD = "host", "phone", "third"
 AUDIO = {"packets": 25, "samples": 24_000, "concealed": 0, "silent": 0, "energy": 1, "bytes": 1500, "nacks": 0}
-VIDEO = {"packets": 40, "frames": 10, "received": 10, "nacks": 0}
+VIDEO = {"packets": 40, "frames": 10, "received": 10, "bytes": 4_000, "nacks": 0}
 LINE = {"packets": 10, "bytes": 10_000, "sent_packets": 9, "sent_bytes": 9000, "lost_queue": 1, "lost_air": 0}
 
 
@@ -158,3 +158,15 @@ def test_every_case_has_bounds_and_moments_within_its_time(tmp_path: Path) -> No
 def test_a_runs_link_begins_alike_each_time_and_no_two_runs_do() -> None:
     assert seed_of("300", 0, 1) == seed_of("300", 0, 1)
     assert len({seed_of(name, run, seed) for name in ("300", "150") for run in (0, 1) for seed in (1, 2)}) == 8
+
+
+def test_the_cheapest_further_step_is_said_and_what_the_link_has_left_of_it() -> None:
+    found = measures.figures(CASE, recorded())
+    # 64 kbit/s of payload in 180 lines, where 240 lines of 150 kbit/s are declared.
+    assert found["next step kbit/s"] == pytest.approx(1.09 * (150 - 64), rel=0.1)
+    assert found["free of next step"] == pytest.approx(found["free kbit/s"] / found["next step kbit/s"])
+    larger = recorded(host={1: {"height": 240}}, third={1: {"height": 360}})
+    assert measures.figures(CASE, larger)["next step kbit/s"] == pytest.approx(1.09 * (500 - 64), rel=0.1)
+    assert measures.figures(CASE, recorded(host={1: {"paused": True}}))["next step kbit/s"] == 65
+    whole = recorded(host={1: {"height": 360}}, third={1: {"height": 360}})
+    assert "next step kbit/s" not in measures.figures(CASE, whole)

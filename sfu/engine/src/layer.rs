@@ -52,6 +52,8 @@ pub struct Layer {
     pub repaired: u64,
     pub alive: bool,
     pub last_packet: Micros,
+    /// The same of what was no repair: what its encoder still makes.
+    pub last_sent: Micros,
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
     pub size: (u16, u16),
     templates: Templates,
@@ -95,6 +97,7 @@ impl Layer {
             repaired: 0,
             alive: false,
             last_packet: 0,
+            last_sent: 0,
             size: (0, 0),
             templates: Templates::default(),
             unreadable: false,
@@ -221,6 +224,9 @@ impl Layer {
             self.read_late(packet.sequence);
         }
         self.last_packet = now;
+        if !repaired {
+            self.last_sent = now;
+        }
         self.bytes += packet.payload.len() as u64;
         if self
             .newest_timestamp

@@ -52,6 +52,7 @@ pub mod slot;
 mod sound;
 mod spent;
 pub mod srtp;
+mod stopped;
 mod store;
 mod strangers;
 pub mod stun;

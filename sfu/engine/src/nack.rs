@@ -134,6 +134,12 @@ impl Gaps {
         self.next_try = next_try;
     }
 
+    /// Asks for nothing of what is missing now.
+    pub fn forget(&mut self) {
+        self.missing.clear();
+        self.next_try = Micros::MAX;
+    }
+
     /// When `due` is next worth calling; nothing while nothing is missing.
     pub fn next_deadline(&self) -> Option<Micros> {
         if self.missing.is_empty() {

@@ -11,10 +11,11 @@ use std::mem::size_of;
 use crate::clock::Micros;
 use crate::packet::{Feed, Packet};
 
-/// As much as fits into this time may go out at once, and half a full packet always: then another one follows the
-/// first, and on a way of 150 kbit/s two are a tenth of a second.
+/// As much as fits into this time may go out at once,
 const BURST: Micros = 10_000;
-const BURST_BYTES: i64 = FULL / 2;
+/// and up to two full packets, as far as they fit into that: on a way of 150 kbit/s they are 130 ms of queue.
+const SHORT_BURST: Micros = 40_000;
+const SHORT_BURST_BYTES: i64 = 2 * FULL;
 const FULL: i64 = 1_250;
 /// What sound has sent beyond the target is owed for so long at most, or as a full packet is: when it falls silent, or
 /// the target was next to nothing while a queue drained, pictures go on soon.
@@ -84,6 +85,8 @@ pub struct Pacer {
     /// Slot and number that wait, and since when.
     repairs: VecDeque<(usize, u16, Micros)>,
     lines: Vec<Line>,
+    /// The slot that a packet last went out in.
+    begun: Option<usize>,
     /// Some line is to begin anew.
     anew: bool,
     /// Dropped for another reason than age, and not counted yet.
@@ -145,7 +148,8 @@ impl Pacer {
         let rate = self.target.max(probe.unwrap_or(0)) as i64;
         let passed = now.saturating_sub(self.filled).min(1_000_000) as i64;
         self.filled = now;
-        let most = (rate * BURST as i64).max(BURST_BYTES * BYTE);
+        let short = (rate * SHORT_BURST as i64).min(SHORT_BURST_BYTES * BYTE);
+        let most = (rate * BURST as i64).max(short);
         self.credit = (self.credit + rate * passed).min(most);
         self.credit > 0
     }
@@ -281,10 +285,16 @@ impl Pacer {
         None
     }
 
-    /// The next packet in line, which goes out now.
+    /// The next packet in line, which goes out now: the next of a picture that has begun to go out, for half of two
+    /// pictures is nothing to see, else the one that has waited longest.
     pub fn next(&mut self) -> Option<Held> {
-        let held = self.held.pop_front()?;
+        let begun = self.begun.filter(|&slot| self.lines[slot].held > 0).and_then(|slot| {
+            let at = self.held.iter().position(|held| held.slot == slot)?;
+            Some(at).filter(|&at| self.held[at].picture() == self.lines[slot].present)
+        });
+        let held = self.held.remove(begun.unwrap_or(0))?;
         self.lines[held.slot].held -= 1;
+        self.begun = Some(held.slot);
         Some(held)
     }
 

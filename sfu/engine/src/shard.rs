@@ -6,13 +6,13 @@ use std::hash::{BuildHasher, Hash};
 
 use crate::address::Address;
 use crate::clock::{Micros, ServerClock};
-use crate::command::{AddPeer, Command, PeerId, TRACKS};
+use crate::command::{AddPeer, Command, PeerId};
 use crate::counters::{Count, Counters};
 use crate::demux::{protocol, Protocol};
 use crate::due::Timetable;
 use crate::event::{Consent, Event, Events};
 use crate::hash::Keyed;
-use crate::layer::{Layer, SILENCE};
+use crate::layer::SILENCE;
 use crate::outbox::{Outbox, MAX_DATAGRAMS};
 use crate::packet::{Feed, Packet};
 use crate::peer::{Peer, CONNECTED};
@@ -25,9 +25,6 @@ use crate::track::{Track, MICROPHONE};
 const MAX_PEERS: usize = 4096;
 /// With so many datagrams on their way out they are sent before more are made.
 pub const HALF_FULL: usize = MAX_DATAGRAMS / 2;
-/// A layer of which nothing has come for so long, while others of its track have, was stopped. A picture that is seen
-/// again after it and a round trip has stood still for less than half a second.
-const STOPPED: Micros = 250_000;
 /// How often a slot that waits for a key frame asks again.
 const ASK_AGAIN: Micros = 500_000;
 
@@ -38,7 +35,7 @@ pub struct Shard {
     by_ufrag: HashMap<String, usize>,
     /// Media SSRC to the peer that sends it, for packets from a new address.
     by_ssrc: HashMap<u32, usize, Keyed>,
-    timetable: Timetable,
+    pub(crate) timetable: Timetable,
     grain: usize,
     /// Where a tick that filled the outbox ended: the next one begins there, or who comes last would never be visited.
     tick_from: usize,
@@ -378,36 +375,6 @@ impl Shard {
             track.need_key_frame();
             publisher.send_key_frame_requests(now, scratch, outbox, counters);
             timetable.hurry(feed.peer, now);
-        }
-    }
-
-    /// An encoder stops a layer when its uplink has no room for it, from the top. Who watches it takes what comes of
-    /// the others, long before it counts as gone. The lowest only leaves frames out, when it is asked to be small.
-    fn leave_stopped_layers(&mut self, now: Micros, place: usize) {
-        for number in 0..TRACKS {
-            let track = match &self.peers[place] {
-                Some(peer) => &peer.tracks[number],
-                None => return,
-            };
-            let newest = track.layers.iter().map(|layer| layer.last_packet).max().unwrap_or(0);
-            let stopped = |layer: &Layer| layer.alive && newest >= layer.last_packet + STOPPED;
-            let layer = match track.layers.iter().skip(1).position(stopped) {
-                Some(above) if now < newest + STOPPED => above + 1,
-                _ => continue,
-            };
-            let feed = Feed {
-                peer: place,
-                track: number as u8,
-                layer: layer as u8,
-            };
-            for (viewer, slot) in track.listeners.clone() {
-                if let Some(peer) = &mut self.peers[viewer] {
-                    if peer.slots[slot].leave(feed) {
-                        // It asks for a key frame at once.
-                        self.timetable.hurry(viewer, 0);
-                    }
-                }
-            }
         }
     }
 

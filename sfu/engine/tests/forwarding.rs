@@ -481,3 +481,23 @@ fn the_lowest_layer_is_not_left_because_its_encoder_leaves_frames_out() {
         "all of it, and nothing of the upper one"
     );
 }
+
+#[test]
+fn of_a_layer_that_is_stopped_nothing_is_asked_for_again() {
+    let mut house = House::new(1);
+    let mut asked = Vec::new();
+    for number in 0..30 {
+        for layer in [0, 1] {
+            let packet = house.picture(layer, number, number == 0);
+            // The last but one of the upper layer is lost, and so is each repair of it.
+            if layer == 0 || number < 8 || number == 9 {
+                house.anna_sends(packet);
+            }
+        }
+        house.pass(50);
+        asked.push(house.anna.count(|p| matches!(p, Packet::Nack { .. })));
+        house.anna.control.clear();
+    }
+    assert!(asked[9..14].iter().sum::<usize>() > 2, "{asked:?}");
+    assert_eq!(asked[16..].iter().sum::<usize>(), 0, "{asked:?}");
+}

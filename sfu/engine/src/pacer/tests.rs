@@ -290,3 +290,26 @@ fn a_key_frame_that_waits_need_not_be_asked_for_again() {
     pacer.next();
     assert!(!pacer.waits_with(0, Some(SOURCE.0)));
 }
+
+#[test]
+fn a_picture_that_has_begun_ends_before_another_slots() {
+    let mut pacer = Pacer::new(2);
+    pacer.set_target(0, 100_000);
+    for sequence in 1..=3 {
+        for slot in [0, 1] {
+            pacer.hold(0, slot, SOURCE, &packet(sequence, 1, true));
+        }
+    }
+    pacer.hold(0, 0, SOURCE, &packet(4, 2, false));
+    let mut order = Vec::new();
+    while let Some(held) = pacer.next() {
+        pacer.on_picture(
+            0,
+            held.slot,
+            held.source,
+            &packet(held.sequence, held.timestamp, held.key),
+        );
+        order.push((held.slot, held.sequence));
+    }
+    assert_eq!(order, [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (0, 4)]);
+}
