@@ -73,19 +73,19 @@ def give_up() -> None:
     libc.capset(header, data)
 
 
-def prefer_sound(pids: Iterable[int]) -> int:
+def prefer_sound(pids: Iterable[int], nice: int = PREFERRED) -> int:
     """Lets the sound threads of these browsers go before their others, as everywhere else; returns how many there are.
 
     What they are without real time is one of a hundred threads that take turns on the machine, and late where a phone's
     or a computer's are not. Preferred threads (setpriority(2)) can't take a core whole. Without the right to it nothing
-    changes.
+    changes, and 0 is returned.
     """
     found = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*"):
             with contextlib.suppress(OSError):
                 if (task / "comm").read_text(encoding="utf-8").startswith(SOUND_THREADS):
-                    os.setpriority(os.PRIO_PROCESS, int(task.name), PREFERRED)
+                    os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
                     found += 1
     return found
 

@@ -34,7 +34,7 @@ PACE_STEP = 0.02
 # A viewer who is shown all that is wished for is decided anew each second, for rates change; all others each tick.
 CONTENT_FOR = 1.0
 # What two voices take that are carried three times, beyond what is kept for them (RFC 2198), bit/s.
-SOUND_TWICE = 100_000
+SOUND_REPEATED = 100_000
 # Publishers' layers, and what people are told, need no more than so many looks a second.
 SLOWLY = 5
 
@@ -136,7 +136,7 @@ class Adaptation:
         red = [number for number, peer in peers.items() if peer.offers_red]
         self._sound_down.starved = {number for number, peer in peers.items() if peer.allocation.sound != Sound.PLAIN}
         self._sound_down.roomy = {
-            number for number, peer in peers.items() if peer.target - peer.allocation.used >= SOUND_TWICE
+            number for number, peer in peers.items() if peer.target - peer.allocation.used >= SOUND_REPEATED
         }
         self._sound_up.roomy = {number for number, peer in peers.items() if peer.device.limitation != "bandwidth"}
         for number, mode in self._sound_down.update(

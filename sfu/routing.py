@@ -54,13 +54,12 @@ class Routing:
         viewer.awaited = _awaited(viewer, before)
         if fallen is not None and viewer.allocation.shares and before.had_more(now):
             fallen(room, place)
-        reshaped = {peer.number for peer in place.peers.values() if self._now() - peer.publishing.reshaped < JUST_NOW}
         wanted = place.wanted(viewer, wants)
         for slot in viewer.shown.keys() | wanted.keys():
             shown = wanted.get(slot, NOBODY)
             if viewer.shown.get(slot, NOBODY) != shown:
                 publisher, track, layer, temporal = shown
-                asks = track != CAMERA or layer > 0 or publisher not in reshaped
+                asks = not _comes_by_itself(place, shown, now)
                 viewer.engine.show(viewer.number, slot, publisher, track, layer, temporal, asks=asks)
         viewer.shown = wanted
         self._tell(room, place, viewer)
@@ -78,6 +77,14 @@ class Routing:
 
     def _rate(self, now: float) -> WireRate:
         return lambda key: self.rates.on_wire(key, now)
+
+
+def _comes_by_itself(place: Place, shown: Shown, now: float) -> bool:
+    """Whether a key frame of what is to be shown is on its way, because its publisher has to make it smaller."""
+    publisher, track, layer, _ = shown
+    if track != CAMERA or layer > 0:
+        return False
+    return any(peer.number == publisher and now - peer.publishing.reshaped < JUST_NOW for peer in place.peers.values())
 
 
 def _awaited(viewer: Peer, before: Allocation) -> set[int]:

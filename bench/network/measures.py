@@ -112,7 +112,8 @@ def next_step(pictures: Sequence[Interval]) -> float:
     """kbit/s on the wire that the cheapest further step takes of what desktops are asked to send.
 
     A paused picture takes the least that is worth its place; one that is shown smaller than its layer is declared, the
-    rest of that; any other, what the next layer takes more. NaN where everything is shown as large as it can be.
+    rest of that; any other, what the next layer takes more; 1 at least, where one that is small takes all of its rate
+    already. NaN where everything is shown as large as it can be.
     """
     steps: list[float] = []
     for participant in {one.participant for one in pictures}:
@@ -124,7 +125,7 @@ def next_step(pictures: Sequence[Interval]) -> float:
         rate = on_wire(8 * sum(one.grown("bytes") for one in shown) / sum(one.seconds for one in shown))
         height = shown[-1].after["height"]
         layers = [layer for layer in CAMERA.layers.values() if CAMERA.height / layer.scale > height]
-        steps += [on_wire(layer.bitrate) - rate for layer in layers[:1]]
+        steps += [max(on_wire(layer.bitrate) - rate, 1_000) for layer in layers[:1]]
     return min(steps, default=NAN) / 1000
 
 

@@ -168,5 +168,9 @@ def test_the_cheapest_further_step_is_said_and_what_the_link_has_left_of_it() ->
     larger = recorded(host={1: {"height": 240}}, third={1: {"height": 360}})
     assert measures.figures(CASE, larger)["next step kbit/s"] == pytest.approx(1.09 * (500 - 64), rel=0.1)
     assert measures.figures(CASE, recorded(host={1: {"paused": True}}))["next step kbit/s"] == 65
+    greedy = recorded(host={tick: {"bytes": 20_000} for tick in range(1, 41)})
+    found = measures.figures(CASE, greedy)
+    assert found["next step kbit/s"] == 1, "small, and of more than the declared rate: to be larger costs nothing"
+    assert found["free of next step"] > 1
     whole = recorded(host={1: {"height": 360}}, third={1: {"height": 360}})
     assert "next step kbit/s" not in measures.figures(CASE, whole)
