@@ -21,6 +21,8 @@ from ..sfu.types import Listener, MediaSettings
 from .api.health import Health
 from .api.patience import Patience
 from .api.server import PUBLIC_URL, Api, refusals
+from .keyring import BadKeyring, Keyring
+from .keyring import load as load_keyring
 from .live.live import Live
 from .metrics import Metrics
 from .pages import Pages
@@ -70,6 +72,7 @@ class App:
         url: what HTTP is reached by on this machine.
         public_url: what links start with.
         metrics_url: where /metrics is; None where it is nowhere.
+        keyring: the installation's own keys.
         media_ports: the UDP ports of media, one per shard; empty without media.
         failed: set once media can't go on: this process should end with an error, so that another takes over.
     """
@@ -90,6 +93,7 @@ class App:
         self.failed = asyncio.Event()
         self.store: Store
         self.visits: Visits
+        self.keyring: Keyring
         self._make_node = make_node
         self._clock = clock
         self._random = random
@@ -115,6 +119,11 @@ class App:
         stack.callback(listener.close)
         self.url = _url(listener)
         self.public_url = settings.public_url or self.url
+        try:
+            # A file that somebody has named is theirs to make: a typing error must not begin with other keys.
+            self.keyring = load_keyring(settings.keyring_file(), create=not settings.keyring, random=self._random)
+        except BadKeyring as error:
+            raise CannotStart(f"keyring: {error}") from None
         try:
             self.store = await stack.enter_async_context(Store(settings.data / DATABASE))
         except Unusable as error:

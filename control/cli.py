@@ -1,4 +1,4 @@
-"""The command line: `vardrum serve`, `demo`, `keys`, `tenants`, `config`."""
+"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `config`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import structlog
 import uvloop
 
 from . import demo as demo_visit
+from . import keyring as keyring_file
 from . import settings as configuration
 from .api.caller import Scope
 from .app import DATABASE, App, CannotStart, MakeNode
@@ -276,6 +277,23 @@ def tenants_list(config: Path | None, data: Path | None) -> None:
                 click.echo(f"{one.id}\t{one.name}\t{one.created_at:%Y-%m-%d}")
 
     asyncio.run(show())
+
+
+@main.group()
+def keyring() -> None:
+    """The installation's own keys, which phone numbers and the like are kept with."""
+
+
+@keyring.command("rotate")
+@config_option
+@data_option
+def keyring_rotate(config: Path | None, data: Path | None) -> None:
+    """Add a key for what comes next; restart the server to use it. What is there stays readable."""
+    settings = _load(config, _overrides(data, None, None, None))
+    try:
+        click.echo(keyring_file.rotate(settings.keyring_file()))
+    except keyring_file.BadKeyring as error:
+        raise _Stop(f"keyring: {error}") from None
 
 
 @main.group()

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..sfu.types import MediaSettings
+from .keyring import FILE as KEYRING
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
 PREFIX = "VARDRUM_"
@@ -158,6 +159,7 @@ class Settings(BaseSettings):
 
     public_url: Annotated[str, AfterValidator(_public_url)]
     data: Path
+    keyring: str
     http: Http
     media: Media
     metrics: Metrics
@@ -176,6 +178,10 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # Sources are merged, and checked one by one, in `load`: only so can an error name the file it came from.
         return (init_settings,)
+
+    def keyring_file(self) -> Path:
+        """Where the installation's keys are."""
+        return Path(self.keyring) if self.keyring else self.data / KEYRING
 
     def media_settings(self) -> MediaSettings:
         """The part that media knows."""

@@ -124,6 +124,19 @@ async def test_a_database_that_is_none_or_of_another_time_is_said(tmp_path: Path
     assert (status, errors) == (1, f"data: {newer}/vardrum.db was made by a newer version of Vardrum\n")
 
 
+async def test_keys_of_the_installation_are_changed_by_hand(server: Server, tmp_path: Path) -> None:
+    file = server.data / "keyring.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = json.loads(file.read_text())
+    assert await vardrum("keyring", "rotate", "--data", str(server.data)) == (0, "k2\n", "")
+    after = json.loads(file.read_text())
+    assert (before["current"], after["current"]) == ("k1", "k2")
+    assert after["keys"]["k1"] == before["keys"]["k1"] != after["keys"]["k2"]
+    named = {"VARDRUM_KEYRING": str(tmp_path / "none.json")}
+    status, _, errors = await vardrum("serve", "--data", str(tmp_path), "--http", "127.0.0.1:0", env=named)
+    assert (status, errors) == (1, f"keyring: {tmp_path / 'none.json'}: there is no such file\n")
+
+
 async def test_the_demo_has_a_room_with_three_links_and_nobody_needs_a_document(tmp_path: Path) -> None:
     async with Server(tmp_path / "demo", command="demo") as demo:
         ready = demo.ready

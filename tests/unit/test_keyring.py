@@ -1,0 +1,103 @@
+"""The keyring: what is sealed opens as what it is and as nothing else, and old keys stay good."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+from vardrum.control import keyring
+from vardrum.control.keyring import BadKeyring, Keyring, Unreadable
+
+
+def ring(current: str = "k1", **keys: bytes) -> Keyring:
+    return Keyring(keys or {"k1": bytes(32)}, current)
+
+
+def test_what_is_sealed_opens_and_never_looks_the_same() -> None:
+    one = ring()
+    sealed = [one.seal(b"+46700000000", "phone part_1") for _ in range(2)]
+    assert sealed[0] != sealed[1]
+    assert b"+467" not in sealed[0]
+    assert [one.open(each, "phone part_1") for each in sealed] == [b"+46700000000"] * 2
+
+
+@pytest.mark.parametrize("at", [0, 3, 8, 16, -1])
+def test_what_was_changed_or_moved_does_not_open(at: int) -> None:
+    one = ring()
+    sealed = bytearray(one.seal(b"secret", "phone part_1"))
+    with pytest.raises(Unreadable):
+        one.open(bytes(sealed), "phone part_2")
+    sealed[at] ^= 1
+    with pytest.raises(Unreadable):
+        one.open(bytes(sealed), "phone part_1")
+
+
+@pytest.mark.parametrize("sealed", [b"", b"k1", b"k1\0", b"k1\0short", b"\xff\0" + bytes(40), b"k9\0" + bytes(40)])
+def test_bytes_from_anywhere_are_unreadable_and_no_crash(sealed: bytes) -> None:
+    with pytest.raises(Unreadable):
+        ring().open(sealed, "x")
+
+
+def test_marks_tell_the_same_value_by_the_same_key_for_the_same_purpose() -> None:
+    one = ring()
+    mark = one.mark("191212121212", "subject region")
+    assert "1212" not in mark
+    assert one.is_marked(mark, "191212121212", "subject region")
+    assert not one.is_marked(mark, "191212121213", "subject region")
+    assert not one.is_marked(mark, "191212121212", "subject other")
+    other = Keyring({"k1": bytes([1]) * 32}, "k1")
+    assert not other.is_marked(mark, "191212121212", "subject region")
+    assert not ring().is_marked("nonsense", "191212121212", "subject region")
+
+
+def test_after_a_rotation_old_things_open_and_new_ones_are_under_the_new_key(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+    old = keyring.load(path, create=True)
+    sealed, mark, signed = old.seal(b"a", "x"), old.mark("a", "x"), old.signing_key("audit").sign(b"head")
+    assert keyring.rotate(path) == "k2"
+    new = keyring.load(path, create=False)
+    assert new.current == "k2"
+    assert new.open(sealed, "x") == b"a"
+    assert new.is_marked(mark, "a", "x")
+    new.signing_key("audit", "k1").public_key().verify(signed, b"head")
+    assert new.seal(b"a", "x").startswith(b"k2\0")
+    with pytest.raises(Unreadable):
+        old.open(new.seal(b"a", "x"), "x")
+
+
+def test_the_file_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+    with pytest.raises(BadKeyring, match="there is no such file"):
+        keyring.load(path, create=False)
+    first = keyring.load(path, create=True, random=os.urandom)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keyring.load(path, create=True).is_marked(first.mark("a", "x"), "a", "x")
+
+
+KEY = base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        json.dumps({"current": "k1"}),
+        json.dumps({"current": "k2", "keys": {"k1": KEY}}),
+        json.dumps({"current": "k1", "keys": {"k1": KEY[:-8]}}),
+        json.dumps({"current": "k1", "keys": {"k1": 7}}),
+        json.dumps({"current": "k1", "keys": {"k1": KEY, "K 2": KEY}}),
+        json.dumps({"current": ["k1"], "keys": {"k1": KEY}}),
+        json.dumps({"current": "k1", "keys": [KEY]}),
+    ],
+)
+def test_a_file_that_is_no_keyring_is_said_without_what_it_holds(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keyring.json"
+    path.write_text(text)
+    with pytest.raises(BadKeyring, match="is no keyring") as told:
+        keyring.load(path, create=True)
+    assert KEY[:-8] not in str(told.value)
