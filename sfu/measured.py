@@ -60,7 +60,7 @@ class Measured:
         fed: bit/s that arrived when feedback last came; later on `acked` fades.
         age: seconds since the newest feedback; NaN without transport-cc.
         fresh: whether feedback came since the former tick.
-        in_flight: bytes.
+        in_flight: bytes; held: packets that wait in the pacer.
         loss: share of packets lost of late; NaN while too few were sent. habit: what this link always loses.
         usual: seconds of `queue` that are no queue.
         unheard: packets sent since feedback last came.
@@ -80,6 +80,7 @@ class Measured:
     age: Floats
     fresh: Bools
     in_flight: Floats
+    held: Floats
     loss: Floats
     habit: Floats
     usual: Floats
@@ -144,6 +145,7 @@ class Measurements:
             age=age,
             fresh=fresh,
             in_flight=rows[:, Downlink.IN_FLIGHT_BYTES],
+            held=rows[:, Downlink.HELD_PACKETS],
             loss=np.where(past.recent_told >= ENOUGH, past.recent_lost / np.maximum(past.recent_told, 1.0), np.nan),
             habit=past.habit.copy(),
             usual=self._usual(past, passed, fresh, queue, rows[:, Downlink.TREND]),

@@ -40,6 +40,8 @@ MISSED_BACKOFF, SMALL = 4.0, 250_000
 PATIENCE, IN_VAIN, VAIN_BACKOFF = 1.5, 3, 5.0
 # Seconds between two probes of which the first came through.
 NEXT = 0.2
+# The first one waits at most so many seconds for pictures to carry: a key frame's packets are padding that is of use.
+FIRST_WAIT = 1.0
 # So long after a probe, and a round trip, what it left in the queue is still its own.
 WAKE = 0.3
 # So long after a probe was answered the way carries what it has shown.
@@ -57,6 +59,7 @@ class _Probes(Columns):
     vain: Ints = field(metadata=begins(0))
     stage: Ints = field(metadata=begins(0))  # how many of FIRST_STEPS are behind
     next_at: Floats = field(metadata=begins(-np.inf))
+    ready: Floats = field(metadata=begins(np.nan))  # since when the first might begin
 
 
 class Probing:
@@ -133,6 +136,8 @@ class Probing:
         backoff = np.where(probes.failed > 0, np.minimum(BACKOFF * 2.0 ** (probes.failed - 1), most), 0.0)
         due = m.now >= np.maximum(probes.next_at, probes.over + backoff)
         wants = starting | (HEADROOM * wanted > target)
+        probes.ready[may & np.isnan(probes.ready)] = m.now
+        due &= (probes.id > 0) | (m.held > 0) | (m.now - probes.ready >= FIRST_WAIT)
         whose = np.flatnonzero(may & due & wants & np.isnan(probes.until))
         if not len(whose):
             return []

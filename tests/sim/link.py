@@ -160,6 +160,7 @@ class Links:
         rows[:, Downlink.PROBE_RATE_BPS] = np.where(done, seen[:, 6], 0.0)
         rows[:, Downlink.FEEDBACK_AGE_US] = age * 1e6
         rows[:, Downlink.IN_FLIGHT_BYTES] = self.sent - seen[:, 7]
+        rows[:, Downlink.HELD_PACKETS] = np.ceil(self.backlog / PICTURE_PACKET)
         return rows
 
     def run(self, traffic: Traffic) -> None:

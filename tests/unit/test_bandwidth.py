@@ -18,11 +18,12 @@ class Way:
     """A downlink as the engine shows it: everything arrives, and probes come through at `carries`, if they do at all.
 
     Attributes:
-        rate: bit/s of media; feedback: whether it comes; carries: bit/s; answers: whether probes are told of.
+        rate: bit/s of media; held: packets that wait in the pacer; feedback: whether it comes; carries: bit/s; answers: whether probes are told of.
     """
 
     number: int
     rate: float = 200_000.0
+    held: int = 1
     feedback: bool = True
     carries: float = 100e6
     answers: bool = True
@@ -44,6 +45,7 @@ class Way:
         row[Downlink.ACKED_RATE_BPS] = self.rate
         row[Downlink.FEEDBACK_AGE_US] = (now - self.heard) * 1e6
         row[Downlink.IN_FLIGHT_BYTES] = self.sent - self.told
+        row[Downlink.HELD_PACKETS] = self.held
         if self.probe is not None:
             id_, asked, until = self.probe
             row[Downlink.PROBE_ID] = id_
@@ -160,6 +162,22 @@ def test_who_is_sent_nothing_is_probed_too() -> None:
     net.ways[0].values[Downlink.QUEUE_DELAY_US] = 300_000  # whatever it was when feedback last came
     net.wanted = {7: 1e6}
     assert net.run(10).target[0] > 1.15e6
+
+
+def test_the_first_probe_waits_a_second_for_a_picture_to_carry() -> None:
+    alone, seen = Net(Way(7, held=0)), Net(Way(7, held=0))
+    for net in (alone, seen):
+        net.run(0.5)
+        assert net.asked() == []
+    seen.ways[0].held = 8
+    seen.run(0.1)
+    assert seen.asked() == [round(3 * START)]
+    alone.run(1)
+    assert alone.asked()[0] == round(3 * START)
+    # Later ones are for what isn't sent yet, and wait for nothing.
+    seen.ways[0].held = 0
+    seen.run(1)
+    assert seen.asked()[1] == round(6 * START)
 
 
 def test_numbers_of_probes_begin_anew() -> None:
