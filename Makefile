@@ -76,8 +76,9 @@ bench-crowd: $(VENV)/.bench ## how many visits of native bots this machine carri
 
 bench-network: RUNS ?= 1
 bench-network: CASES ?= three
-bench-network: $(VENV)/.test ## what a phone on bad networks sees and hears, in real browsers; RUNS=3 CASES="300 step"; as root
-	$(BIN)/python -m vardrum.bench.network --case $(CASES) --runs $(RUNS) $(ARGS)
+bench-network: PEERS ?=
+bench-network: $(VENV)/.test ## what a phone on bad networks sees and hears, in real browsers; RUNS=3 CASES="300 step" PEERS=janus; as root
+	$(BIN)/python -m vardrum.bench.network --case $(CASES) --runs $(RUNS) $(PEERS:%=--peers %) $(ARGS)
 
 bench-peers: $(VENV)/.bench ## CPU per forwarded packet beside Janus, with the same bots; as root, with the package `janus`
 	$(BIN)/python -m vardrum.bench.peers $(ARGS)

@@ -26,9 +26,18 @@ from .cases import Case, chosen
 from .cores import NoCores
 from .measures import figures
 from .plot import plot
-from .visit import have, seed_of
+from .rival.visit import JanusVisit
+from .visit import OurVisit, Visit, have, seed_of
 
 TRACES = ROOT.parent / "shared" / "traces"
+# Peers that can be measured in the same visit, and in which cases; of the traces in the first.
+RIVALS: Mapping[str, type[Visit]] = {"janus": JanusVisit}
+RIVAL_CASES, TRACE_CASE = ("300", "80", "step", "loss8"), "trace-"
+# What is printed of both, side by side.
+COMPARED = (
+    *("concealed %", "frozen %", "paused %", "fps", "height", "queue ms", "lost in queue %", "standstill s"),
+    *("picture back s", "former layer s", "concealed near %", "load %"),
+)
 # Beyond this the browsers themselves starve, and what they conceal says nothing about the network.
 LOADED = 90.0
 
@@ -61,33 +70,45 @@ def lines(case: Case, measured: Mapping[str, float]) -> Iterator[str]:
         yield f"         the machine was full ({measured['load %']:.0f} %): these figures say little"
 
 
-async def _measure(case: Case, runs: int, seed: int, out: Path) -> list[dict[str, float]]:
+async def _measure(
+    case: Case, runs: int, seed: int, out: Path, visit: type[Visit] = OurVisit, whose: str = ""
+) -> list[dict[str, float]]:
     found = []
+    name = f"{case.name}{whose and f' on {whose}'}"
     for run in range(runs):
         began = time.monotonic()
         try:
-            recording = await have(case, seed_of(case.name, run, seed))
+            recording = await have(case, seed_of(case.name, run, seed), visit)
         except NoCores:
             raise
         except Exception as error:  # of a browser, the server or the machine: the other cases are measured all the same
             text = "".join(traceback.format_exception(error))
-            print(f"{case.name}, run {run + 1}: no visit: {text}", file=sys.stderr, flush=True)
+            print(f"{name}, run {run + 1}: no visit: {text}", file=sys.stderr, flush=True)
             continue
         measured = figures(case, recording)
         found.append(measured)
-        stem = f"network-{case.name}" + (f"-{run}" if run else "")
+        stem = f"network-{case.name}" + (f"-{whose}" if whose else "") + (f"-{run}" if run else "")
         (out / f"{stem}.recording.json").write_text(json.dumps(asdict(recording)), encoding="utf-8")
         plot(case, recording, measured, out / f"{stem}.png")
-        print(f"{case.name}, run {run + 1} of {runs}, {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{name}, run {run + 1} of {runs}, {time.monotonic() - began:.0f} s", flush=True)
         for complaint in recording.complaints[:3]:
             print(f"  the server's log: {complaint[:300]}", flush=True)
         if runs > 1:
-            print(*lines(case, measured), sep="\n", flush=True)
+            print(*(lines(case, measured) if not whose else [f"         {measured}"]), sep="\n", flush=True)
     return found
 
 
-async def measure(cases: Sequence[Case], runs: int, seed: int, out: Path) -> Report:
-    """All cases, one after the other, printed and written as they end."""
+def beside(ours: Mapping[str, float], theirs: Mapping[str, float], whose: str) -> Iterator[str]:
+    """What the terminal shows of two servers in the same case."""
+    yield f"         {'':18}{'ours':>10}{whose:>10}"
+    for name in COMPARED:
+        if name in ours and name in theirs:
+            yield f"         {name:18}{ours[name]:>10.3g}{theirs[name]:>10.3g}"
+
+
+async def measure(cases: Sequence[Case], runs: int, seed: int, out: Path, rivals: Sequence[str] = ()) -> Report:
+    """All cases, one after the other, printed and written as they end; some of them on `rivals` too."""
+    first_trace = next((case.name for case in cases if case.name.startswith(TRACE_CASE)), "")
     report = Report({}, {}, ["nothing was measured"])
     all_figures: dict[str, float] = {}
     ratios: dict[str, float] = {}
@@ -105,6 +126,13 @@ async def measure(cases: Sequence[Case], runs: int, seed: int, out: Path) -> Rep
         for name, peer in case.peers.items():
             if peer and name in measured:
                 ratios[f"case={case.name} {name}"] = round(measured[name] / peer, 3)
+        for whose in rivals if case.name in (*RIVAL_CASES, first_trace) else ():
+            theirs = medians(await _measure(case, runs, seed, out, RIVALS[whose], whose))
+            all_figures |= {f"case={case.name} peer={whose} {name}": round(value, 4) for name, value in theirs.items()}
+            for name in COMPARED:
+                if theirs.get(name) and name in measured:
+                    ratios[f"case={case.name} peer={whose} {name}"] = round(measured[name] / theirs[name], 3)
+            print(*beside(measured, theirs, whose), sep="\n", flush=True)
         report = Report(all_figures, ratios, all_missed)
         report.write(out / "network.json")
     return report
@@ -119,6 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=1, help="how often each case is measured; figures are medians")
     parser.add_argument("--seed", type=int, default=1, help="another number: other packets are lost")
     parser.add_argument("--traces", type=Path, default=TRACES, help="folder of measured throughput")
+    parser.add_argument(
+        "--peers", nargs="*", default=[], choices=sorted(RIVALS), help="measure some cases on these too, side by side"
+    )
     parser.add_argument("--out", type=Path, default=REPORTS, help="folder of the report")
     said = parser.parse_args(arguments)
     if not said.traces.is_dir():
@@ -135,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Ended from outside it takes down what it has built, as it does for Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        report = asyncio.run(measure(cases, said.runs, said.seed, said.out))
+        report = asyncio.run(measure(cases, said.runs, said.seed, said.out, said.peers))
     except NoCores as error:
         print(f"no phone here: {error}", file=sys.stderr)
         return 1

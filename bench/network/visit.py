@@ -100,16 +100,19 @@ def seed_of(case: str, run: int, seed: int) -> int:
 
 
 class Visit:
-    """One visit, from an empty machine to everybody's figures."""
+    """One visit, from an empty machine to everybody's figures; what differs between servers is left to its children.
+
+    Attributes:
+        pages: by participant.
+    """
 
     def __init__(self, case: Case, seed: int, stack: AsyncExitStack, scratch: Path) -> None:
-        self._case = case
+        self.case = case
         self._seed = seed
         self._stack = stack
         self._scratch = scratch
-        self._recording = Recording()
-        self._pages: dict[str, Page] = {}
-        self._serving: Serving | None = None
+        self.recording = Recording()
+        self.pages: dict[str, Page] = {}
 
     async def run(self) -> Recording:
         """Has the visit, and takes it down.
@@ -122,35 +125,45 @@ class Visit:
             await self._gather()
             await self._happen()
         except Exception as error:
-            if self._serving is not None:
-                error.add_note(f"the server's log ends with:\n{self._serving.log(2000)}")
+            error.add_note(f"the server's log ends with:\n{self.log(2000)}")
             raise
-        return self._recording
+        return self.recording
+
+    async def serve(self, network: Network, stack: AsyncExitStack, scratch: Path) -> str:
+        """Starts the server in the clinic, books the visit, and takes note of `people`; the pages' origin."""
+        raise NotImplementedError
+
+    async def gather(self) -> None:
+        """Everybody but the phone's person comes in, who stands at the door."""
+        raise NotImplementedError
+
+    async def admit(self, phone: str) -> None:
+        """Lets the phone's person in."""
+        raise NotImplementedError
+
+    async def metered(self) -> dict[str, float]:
+        """The server's counters, by name."""
+        return {}
+
+    def log(self, last: int) -> str:
+        """The last so many characters of the server's log."""
+        return ""
 
     async def _prepare(self) -> None:
-        case, enter = self._case, self._stack.enter_async_context
+        case, enter = self.case, self._stack.enter_async_context
         self._network = await Network.make(self._scratch)
         self._stack.push_async_callback(self._network.close)
         self._link: RunningLink = await self._network.link(case.up, case.down, seed=self._seed)
         self._nat: Nat | None = await self._network.nat() if case.nat else None
         self._cores = Cores.make("vardrum-phone", 1.0)
         self._stack.push_async_callback(self._cores.close)
-        clinic: Namespace = self._network.clinic
-        # One shard: which room is on which makes no difference to one visit.
-        env = {"VARDRUM_MEDIA__SHARDS": "1"}
-        serving = await enter(Serving(self._scratch / "server", host=CLINIC, prefix=clinic.prefix, env=env))
-        self._serving = serving
-        relay = await clinic.relay(CLINIC, int(serving.http.rpartition(":")[2]))
-        self._metrics = await clinic.relay("127.0.0.1", serving.metrics_port)
-        self._portal = await enter(Portal(serving.http, serving.key, relay=relay))
+        origin = await self.serve(self._network, self._stack, self._scratch)
         playwright = await enter(async_playwright())
-        _, self._invited = await self._portal.book(case.people)
-        self._recording.people = [one["id"] for one in self._invited]
-        await asyncio.gather(*(self._open(playwright, place, serving.http) for place in range(case.people)))
+        await asyncio.gather(*(self._open(playwright, place, origin) for place in range(case.people)))
 
     async def _open(self, playwright: Playwright, place: int, origin: str) -> None:
-        case, me = self._case, self._recording.people[place]
-        phone = me == self._recording.phone
+        case, me = self.case, self.recording.people[place]
+        phone = me == self.recording.phone
         space = self._network.phone if phone else self._network.clinic
         browser = await Chromium.start(
             playwright,
@@ -161,41 +174,34 @@ class Visit:
             scratch=self._scratch,
         )
         self._stack.push_async_callback(_stop, browser)
-        others = self._recording.others
+        others = self.recording.others
         turn = case.speaks if phone else {"turn": others.index(me), "of": len(others), "seconds": TURN}
         looks: Mapping[str, Any] = PHONE if phone else DESKTOP
         said = {"speaks": turn, **(PHONE_SAYS if phone else DESKTOP_SAYS)}
         script = f"window.inLab = {json.dumps(said)};\n{MEASURE}"
-        self._pages[me] = Page(await browser.tab(script=script, **looks), ("host", "phone", "other")[place])
+        self.pages[me] = Page(await browser.tab(script=script, **looks), ("host", "phone", "other")[place])
 
     async def _gather(self) -> None:
         """Everybody comes in, the phone's person last, so that what they wait for is only their own admission."""
-        host, phone, *rest = self._invited
-        url = f"{host['join_url'].partition('#')[0]}#embed_token={(await self._portal.vouch(host))['embed_token']}"
-        waiting = [self._pages[one["id"]].arrive(one["join_url"]) for one in (*rest, phone)]
-        await asyncio.gather(self._pages[host["id"]].arrive(url, into="admitted"), *waiting)
-        at_door = self._pages[host["id"]]
-        for one in rest:
-            await at_door.admit(one["id"])
-            await self._pages[one["id"]].until("admitted")
-        for me in self._recording.others:
-            await self._meets(me, [one for one in self._recording.others if one != me])
-        if not self._case.seconds:
-            await asyncio.sleep(self._case.settle)
-        self._recording.marks["admitting"] = time.time()
-        await at_door.admit(phone["id"])
-        await self._pages[phone["id"]].until("admitted")
-        if not self._case.seconds:
+        phone = self.recording.phone
+        await self.gather()
+        for me in self.recording.others:
+            await self._meets(me, [one for one in self.recording.others if one != me])
+        if not self.case.seconds:
+            await asyncio.sleep(self.case.settle)
+        self.recording.marks["admitting"] = time.time()
+        await self.admit(phone)
+        if not self.case.seconds:
             # The first picture is all that is asked for; that it doesn't come is an answer too.
             with contextlib.suppress(TimeoutError):
                 drawn = "measure.firstPicture"
-                await wait_until(lambda: self._pages[phone["id"]].evaluate(drawn), deadline=PATIENCE, what=drawn)
+                await wait_until(lambda: self.pages[phone].evaluate(drawn), deadline=PATIENCE, what=drawn)
             return
-        for me in self._recording.people:
-            await self._meets(me, [one for one in self._recording.people if one != me])
+        for me in self.recording.people:
+            await self._meets(me, [one for one in self.recording.people if one != me])
 
     async def _meets(self, me: str, others: list[str]) -> None:
-        page = self._pages[me]
+        page = self.pages[me]
 
         async def met() -> bool:
             sample = await page.evaluate("measure.sample()")
@@ -211,13 +217,13 @@ class Visit:
         await wait_until(met, deadline=MEET, what=f"{page.name} sees and hears the others", every=0.3)
 
     async def _happen(self) -> None:
-        case, marks = self._case, self._recording.marks
+        case, marks = self.case, self.recording.marks
         every = round(case.every * 1000)
         unhurried.prefer_sound(descendants(os.getpid()))
         if case.seconds:
-            await asyncio.gather(*(page.evaluate(f"measure.start({every})") for page in self._pages.values()))
+            await asyncio.gather(*(page.evaluate(f"measure.start({every})") for page in self.pages.values()))
             await asyncio.sleep(case.settle)
-        metrics, held, before = await self._metered(), self._cores.held(), self._used()
+        metrics, held, before = await self.metered(), self._cores.held(), self._used()
         begin = time.monotonic()
         marks["begin"] = time.time()
         for moment in case.moments:
@@ -229,30 +235,24 @@ class Visit:
         marks["end"] = time.time()
         span = max(time.monotonic() - begin, 1e-3)
         busy, lab, phone = ((after - once) / span for after, once in zip(self._used(), before, strict=True))
-        self._recording.load, self._recording.lab = busy / (os.cpu_count() or 1), lab / (os.cpu_count() or 1)
-        self._recording.phone_cores = phone
+        self.recording.load, self.recording.lab = busy / (os.cpu_count() or 1), lab / (os.cpu_count() or 1)
+        self.recording.phone_cores = phone
         now = self._cores.held()
-        self._recording.held = (now.held - held.held) / max(1, now.periods - held.periods)
-        grown = {name: value - metrics.get(name, 0.0) for name, value in (await self._metered()).items()}
-        self._recording.metrics = {name: value for name, value in grown.items() if value}
-        for me, page in self._pages.items():
-            self._recording.pages[me] = _in_seconds(await page.evaluate("measure.take()"))
-        assert self._serving is not None
-        said = self._serving.log(10_000_000).splitlines()
-        self._recording.complaints = [line for line in said if COMPLAINT.search(line)]
+        self.recording.held = (now.held - held.held) / max(1, now.periods - held.periods)
+        grown = {name: value - metrics.get(name, 0.0) for name, value in (await self.metered()).items()}
+        self.recording.metrics = {name: value for name, value in grown.items() if value}
+        for me, page in self.pages.items():
+            self.recording.pages[me] = _in_seconds(await page.evaluate("measure.take()"))
+        said = self.log(10_000_000).splitlines()
+        self.recording.complaints = [line for line in said if COMPLAINT.search(line)]
         offset = time.time() - time.monotonic()
         for line in self._link.counts.read_text(encoding="utf-8").splitlines():
             counted = json.loads(line)
-            self._recording.link.append({**counted, "at": counted["at"] + offset})
+            self.recording.link.append({**counted, "at": counted["at"] + offset})
 
     def _used(self) -> tuple[float, float, float]:
         """CPU seconds so far of the machine, of all processes of this lab, and of those on the phone."""
         return busy_time(), used_by(descendants(os.getpid())), used_by(self._cores.processes())
-
-    async def _metered(self) -> dict[str, float]:
-        assert self._serving is not None
-        found = await self._serving.metrics(relay=self._metrics)
-        return {name: value for name, value in found.items() if name.startswith("vardrum_")}
 
     async def _do(self, what: Change | Deed) -> None:
         if isinstance(what, Change):
@@ -264,6 +264,45 @@ class Visit:
             self._cores.allow(0.5)
         else:
             await {"move": self._network.move, "cut": self._network.cut, "mend": self._network.mend}[what]()
+
+
+class OurVisit(Visit):
+    """On this server."""
+
+    _serving: Serving | None = None
+
+    async def serve(self, network: Network, stack: AsyncExitStack, scratch: Path) -> str:
+        clinic: Namespace = network.clinic
+        # One shard: which room is on which makes no difference to one visit.
+        env = {"VARDRUM_MEDIA__SHARDS": "1"}
+        serving = Serving(scratch / "server", host=CLINIC, prefix=clinic.prefix, env=env)
+        self._serving = await stack.enter_async_context(serving)
+        relay = await clinic.relay(CLINIC, int(serving.http.rpartition(":")[2]))
+        self._metrics = await clinic.relay("127.0.0.1", serving.metrics_port)
+        self._portal = await stack.enter_async_context(Portal(serving.http, serving.key, relay=relay))
+        _, self._invited = await self._portal.book(self.case.people)
+        self.recording.people = [one["id"] for one in self._invited]
+        return serving.http
+
+    async def gather(self) -> None:
+        host, phone, *rest = self._invited
+        url = f"{host['join_url'].partition('#')[0]}#embed_token={(await self._portal.vouch(host))['embed_token']}"
+        waiting = [self.pages[one["id"]].arrive(one["join_url"]) for one in (*rest, phone)]
+        await asyncio.gather(self.pages[host["id"]].arrive(url, into="admitted"), *waiting)
+        for one in rest:
+            await self.admit(one["id"])
+
+    async def admit(self, phone: str) -> None:
+        await self.pages[self._invited[0]["id"]].admit(phone)
+        await self.pages[phone].until("admitted")
+
+    async def metered(self) -> dict[str, float]:
+        assert self._serving is not None, "not started"
+        found = await self._serving.metrics(relay=self._metrics)
+        return {name: value for name, value in found.items() if name.startswith("vardrum_")}
+
+    def log(self, last: int) -> str:
+        return "" if self._serving is None else self._serving.log(last)
 
 
 async def _stop(browser: Chromium) -> None:
@@ -281,10 +320,10 @@ def _in_seconds(taken: dict[str, Any]) -> dict[str, Any]:
     return taken
 
 
-async def have(case: Case, seed: int) -> Recording:
+async def have(case: Case, seed: int, visit: type[Visit] = OurVisit) -> Recording:
     """One visit on an otherwise empty machine."""
     with tempfile.TemporaryDirectory(prefix="vardrum-lab-") as folder:
         async with AsyncExitStack() as stack:
             # A page that hangs answers nothing, ever; the other cases must not wait for it.
             async with asyncio.timeout(case.settle + case.seconds + GATHERED):
-                return await Visit(case, seed, stack, Path(folder)).run()
+                return await visit(case, seed, stack, Path(folder)).run()

@@ -111,7 +111,7 @@ async def _ours(stack: AsyncExitStack, program: Path, folder: Path, rooms: int, 
 
 
 async def _janus(stack: AsyncExitStack, program: Path, janus: Janus, name: str, rooms: int, what: Sends) -> Contender:
-    prefix = janus.island.prefix
+    prefix = janus.prefix
     native = await stack.enter_async_context(await NativeBots().start(program, profiles=PROFILE, prefix=prefix))
     await stack.enter_async_context(janus)
     print(f"{name}: {janus.libsrtp}", flush=True)
@@ -134,10 +134,10 @@ async def compare(rounds: int, seconds: float, rooms: int, forwarded: float) -> 
         contenders = [await _ours(stack, program, folder, rooms, what)]
         try:
             island = await stack.enter_async_context(Island())
-            janus = Janus(folder / "nss", island)
+            janus = Janus(folder / "nss", island.prefix)
             contenders.append(await _janus(stack, program, janus, "janus nss", rooms, what))
             if built.returncode == 0:
-                janus = Janus(folder / "openssl", island, library_path=library)
+                janus = Janus(folder / "openssl", island.prefix, library_path=library)
                 contenders.append(await _janus(stack, program, janus, "janus openssl", rooms, what))
             else:
                 problems.append(f"janus openssl: libsrtp was not built: {built.stderr.strip()[-300:]}")

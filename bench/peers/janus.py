@@ -26,7 +26,7 @@ from ..bots import Sends, hears
 from ..description import Credentials, Line, Remote
 from ..native_bots import NativeBots
 from ..serving import Usage, usage
-from .island import ADDRESS, Island
+from .island import ADDRESS
 
 LIBRARY = Path("/usr/lib")
 _numbers = itertools.count(1)
@@ -41,19 +41,31 @@ class Janus:
 
     Attributes:
         libsrtp: the library that it really loaded.
+        prefix: what runs it, and has to run its bots: a namespace's `nsenter …`.
     """
 
-    def __init__(self, folder: Path, island: Island, *, library_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prefix: Sequence[str],
+        *,
+        library_path: Path | None = None,
+        listen: tuple[str, int] | None = None,
+        relay: Path | None = None,
+    ) -> None:
         """
         Args:
             folder: for its configuration, log and websocket.
-            island: where it runs, and where its bots have to.
             library_path: a folder whose libsrtp2 is taken instead of the distribution's.
+            listen: address and port of its websocket; a Unix socket in `folder` where None.
+            relay: a Unix socket that leads to `listen`, which is in another namespace.
         """
         self.folder = folder
         self.libsrtp = ""
+        self.prefix = tuple(prefix)
         self._library_path = library_path
-        self.island = island
+        self._listen = listen
+        self._socket = relay or folder / "socket"
         self._child: asyncio.subprocess.Process | None = None
         self._session: _Session | None = None
 
@@ -76,7 +88,7 @@ class Janus:
             env["LD_LIBRARY_PATH"] = str(self._library_path)
         with (self.folder / "janus.log").open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
-                *("setpriv", "--pdeathsig", "KILL", *self.island.prefix, "janus", "-F", str(self.folder)),
+                *("setpriv", "--pdeathsig", "KILL", *self.prefix, "janus", "-F", str(self.folder)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -112,14 +124,25 @@ class Janus:
     async def visit(self, native: NativeBots, people: int, sends: Sends) -> list[int]:
         """A room in which each of `people` bots sends to all others; returns the numbers of those that send."""
         assert self._session is not None, "not started"
-        session, room = self._session, secrets.randbits(31) + 1
-        manager = await session.attach()
-        await manager.ask({"request": "create", "room": room, "publishers": people, "videocodec": "vp8", "fir_freq": 0})
+        session, room = self._session, await self.room(people)
         publishers = await asyncio.gather(*(_publish(session, native, room, sends) for _ in range(people)))
         feeds = [feed for _, feed in publishers]
         for own in feeds:
             await _subscribe(session, native, room, [feed for feed in feeds if feed != own])
         return [number for number, _ in publishers]
+
+    async def room(self, people: int) -> int:
+        """A room for so many; its number."""
+        assert self._session is not None, "not started"
+        number = secrets.randbits(31) + 1
+        manager = await self._session.attach()
+        asked = {"request": "create", "room": number, "publishers": people, "videocodec": "vp8", "fir_freq": 0}
+        await manager.ask(asked)
+        return number
+
+    def log(self, last: int) -> str:
+        """The last so many characters that it printed."""
+        return (self.folder / "janus.log").read_text(encoding="utf-8", errors="replace")[-last:]
 
     def _configure(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -142,9 +165,11 @@ transports: {{ disable = "{",".join(unused)}" }}
 """,
             encoding="utf-8",
         )
+        where = f'ws_unix = "{self._socket}"'
+        if self._listen is not None:
+            where = f'ws_ip = "{self._listen[0]}", ws_port = {self._listen[1]}'
         (self.folder / "janus.transport.websockets.jcfg").write_text(
-            f'general: {{ json = "plain", ws = true, ws_unix = "{self.folder}/socket", wss = false }}\n',
-            encoding="utf-8",
+            f'general: {{ json = "plain", ws = true, {where}, wss = false }}\n', encoding="utf-8"
         )
         (self.folder / "janus.plugin.videoroom.jcfg").write_text("general: { }\n", encoding="utf-8")
 
@@ -154,10 +179,9 @@ transports: {{ disable = "{",".join(unused)}" }}
             if self._child.returncode is not None:
                 break
             with contextlib.suppress(aiohttp.ClientError):
-                return await _Session.open(self.folder / "socket")
+                return await _Session.open(self._socket)
             await asyncio.sleep(0.05)
-        log = (self.folder / "janus.log").read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise Unavailable(f"Janus did not start:\n{log}")
+        raise Unavailable(f"Janus did not start:\n{self.log(2000)}")
 
 
 def _loaded(pid: int) -> str:

@@ -56,7 +56,7 @@ def test_only_what_rises_after_the_warm_up_counts() -> None:
 async def test_the_same_bots_meet_in_janus(tmp_path: Path) -> None:
     async with Island() as island:
         native = NativeBots()
-        async with await native.start(build(), prefix=island.prefix), Janus(tmp_path, island) as janus:
+        async with await native.start(build(), prefix=island.prefix), Janus(tmp_path, island.prefix) as janus:
             assert "libsrtp2" in janus.libsrtp
             senders = await janus.visit(native, 3, Sends(bitrate=500_000, rate=20, packet=1050))
             for _ in range(20):

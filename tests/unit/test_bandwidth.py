@@ -18,7 +18,8 @@ class Way:
     """A downlink as the engine shows it: everything arrives, and probes come through at `carries`, if they do at all.
 
     Attributes:
-        rate: bit/s of media; held: packets that wait in the pacer; feedback: whether it comes; carries: bit/s; answers: whether probes are told of.
+        rate: bit/s of media; held: packets that wait in the pacer; feedback: whether it comes; carries: bit/s;
+        answers: whether probes are told of.
     """
 
     number: int

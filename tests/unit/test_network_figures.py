@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from vardrum.bench.network import cases, measures
-from vardrum.bench.network.__main__ import medians, missed
+from vardrum.bench.network.__main__ import COMPARED, RIVAL_CASES, beside, medians, missed
 from vardrum.bench.network.cases import Bound, Case
 from vardrum.bench.network.visit import TURN, Recording, seed_of
 
@@ -139,6 +139,16 @@ def test_bounds_hold_or_are_named_and_a_missing_figure_holds_none() -> None:
     case = replace(CASE, bounds=(Bound("a", 1), Bound("b", 2, least=True), Bound("c", 3)))
     assert missed(case, {"a": 1, "b": 2}) == ["a 1 (bound < 1)", "c nan (bound < 3)"]
     assert medians([{"a": 1.0}, {"a": 5.0, "b": 1.0}, {"a": 2.0}]) == {"a": 2.0, "b": 1.0}
+
+
+def test_two_servers_are_shown_side_by_side_in_what_both_have() -> None:
+    text = "\n".join(beside({"fps": 19.8, "queue ms": 21.0, "next step kbit/s": 81.0}, {"fps": 0.1026}, "janus"))
+    assert "janus" in text
+    assert "19.8     0.103" in text
+    assert "queue" not in text
+    assert set(RIVAL_CASES) <= {case.name for case in cases.THREE}
+    bounded = {bound.figure for case in cases.THREE if case.name in RIVAL_CASES for bound in case.bounds}
+    assert {"concealed %", "frozen %", "standstill s", "former layer s"} <= bounded & set(COMPARED)
 
 
 def test_every_case_has_bounds_and_moments_within_its_time(tmp_path: Path) -> None:
