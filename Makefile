@@ -18,7 +18,7 @@ OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings 
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-network bench-peers bench-churn picture clean
+.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-network bench-peers bench-churn bench-booking picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -85,6 +85,9 @@ bench-peers: $(VENV)/.bench ## CPU per forwarded packet beside Janus, with the s
 
 bench-churn: $(VENV)/.bench ## half an hour of people who come and go: memory and descriptors must be flat
 	$(BIN)/python -m vardrum.bench.churn $(ARGS)
+
+bench-booking: $(VENV)/.bench ## 100 bookings and 100 arrivals a second; ARGS="--database-url postgresql://…" beside SQLite
+	$(BIN)/python -m vardrum.bench.booking $(ARGS)
 
 picture: $(VENV)/.test ## the README's picture, taken of a running visit
 	$(BIN)/python -m vardrum.tests.support.picture docs/visit.png

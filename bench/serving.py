@@ -239,6 +239,7 @@ class Serving:
             *(VARDRUM, *arguments, "--data", str(self.data)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **self._env},
         )
         output, errors = await child.communicate()
         if child.returncode != 0:
