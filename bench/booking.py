@@ -122,7 +122,7 @@ class Morning:
 
     async def book(self, _: int) -> None:
         """One room with three participants and their links."""
-        _, people = await self._portal.book(PEOPLE)
+        people = (await self._portal.book(PEOPLE))[1]
         self._invited += people
 
     async def join(self, number: int) -> None:
