@@ -57,6 +57,7 @@ class WatchedNode(Node):
     def __init__(self, settings: MediaSettings, listener: Listener) -> None:
         super().__init__(settings, listener)
         self.persons: dict[str, list[Person]] = {}
+        self.told_persons: list[list[Person]] = []
         self.joined: list[tuple[str, str]] = []
         self.wished: dict[tuple[str, str], tuple[list[Wish], str | None]] = {}
         self.mutes: dict[tuple[str, str, str], bool] = {}
@@ -68,6 +69,7 @@ class WatchedNode(Node):
 
     def people(self, room: str, persons: Sequence[Person], max_participants: int) -> None:
         self.persons[room] = list(persons)
+        self.told_persons.append(list(persons))
         super().people(room, persons, max_participants)
 
     async def join(self, room: str, participant: str, offer: Offer) -> str:
