@@ -31,12 +31,12 @@ from .secret import now as wall_clock
 from .settings import Settings, split_address
 from .signaling import Signaling
 from .store.store import Store, Unusable
+from .visits.refused import Refused
 from .visits.scene import Policy
 from .visits.service import Visits
 
 log = structlog.get_logger(__name__)
 
-DATABASE = "vardrum.db"
 TICK = 1.0
 # What is still being answered when the server stops gets so long, in seconds.
 SHUTDOWN = 2.0
@@ -74,7 +74,8 @@ class App:
         metrics_url: where /metrics is; None where it is nowhere.
         keyring: the installation's own keys.
         media_ports: the UDP ports of media, one per shard; empty without media.
-        failed: set once media can't go on: this process should end with an error, so that another takes over.
+        failed: set once media can't go on, or another server has taken the database (`store.taken`): this process
+            should end with an error, so that another takes over.
     """
 
     def __init__(
@@ -125,9 +126,9 @@ class App:
         except BadKeyring as error:
             raise CannotStart(f"keyring: {error}") from None
         try:
-            self.store = await stack.enter_async_context(Store(settings.data / DATABASE))
+            self.store = await stack.enter_async_context(Store(settings.database, serves=True))
         except Unusable as error:
-            raise CannotStart(f"data: {error}") from None
+            raise CannotStart(f"{settings.database_setting}: {error}") from None
         policy = Policy(
             public_url=self.public_url,
             open_before=timedelta(minutes=settings.rooms.open_before_minutes),
@@ -140,8 +141,8 @@ class App:
         web_app = self._web_app(metrics)
         if self._make_node is not None:
             await self._start_media(web_app, metrics, self._make_node)
-        ticking = asyncio.create_task(self._tick())
-        stack.push_async_callback(_cancel, ticking)
+        for work in (self._tick(), self._end_when_taken()):
+            stack.push_async_callback(_cancel, asyncio.create_task(work))
         if settings.metrics.listen:
             await self._serve_metrics(metrics)
         runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=SHUTDOWN)
@@ -219,8 +220,14 @@ class App:
             await asyncio.sleep(TICK)
             try:
                 await self.visits.tick()
-            except Exception:
-                log.exception("opening and closing rooms failed")
+            except Exception as error:
+                # That the database is away, the store has said once.
+                if not (isinstance(error, Refused) and error.name == "unavailable"):
+                    log.exception("opening and closing rooms failed")
+
+    async def _end_when_taken(self) -> None:
+        await self.store.taken.wait()
+        self.failed.set()
 
 
 def version() -> str:

@@ -24,11 +24,11 @@ from . import demo as demo_visit
 from . import keyring as keyring_file
 from . import settings as configuration
 from .api.caller import Scope
-from .app import DATABASE, App, CannotStart, MakeNode
+from .app import App, CannotStart, MakeNode
 from .secret import now
 from .settings import BadSettings, Settings
 from .store import keys as key_store
-from .store.store import Store, Unusable
+from .store.store import Busy, Store, Unusable
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -169,6 +169,8 @@ def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
             await started(app)
             ends = [asyncio.create_task(end.wait()) for end in (stop, app.failed)]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if app.store.taken.is_set():
+            raise _Stop("database_url: another server serves this database since this one was cut off from it")
         if app.failed.is_set():
             raise _Stop("media: a thread has failed, and with it all visits on it; the log says how. Start again")
 
@@ -228,15 +230,16 @@ def config_check(config: Path | None, data: Path | None) -> None:
 @contextlib.asynccontextmanager
 async def _store(config: Path | None, data: Path | None) -> AsyncIterator[Store]:
     settings = _load(config, _overrides(data, None, None, None))
+    if isinstance(settings.database, Path):
+        try:
+            settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _Stop(f"data: can't use {settings.data}: {error.strerror}") from None
     try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise _Stop(f"data: can't use {settings.data}: {error.strerror}") from None
-    try:
-        async with Store(settings.data / DATABASE) as store:
+        async with Store(settings.database) as store:
             yield store
-    except Unusable as error:
-        raise _Stop(f"data: {error}") from None
+    except (Unusable, Busy) as error:
+        raise _Stop(f"{settings.database_setting}: {error}") from None
 
 
 @main.group()

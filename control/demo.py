@@ -28,6 +28,8 @@ def overrides(given: dict[str, Any]) -> dict[str, Any]:
     host = "localhost" if http["host"] in ("127.0.0.1", "::1") else http["host"]
     return {
         **given,
+        # Also where a config file names a server's: what the demo writes is thrown away.
+        "database_url": "",
         "http": http,
         "media": {"port": 0, **given.get("media", {})},
         "metrics": {"listen": "127.0.0.1:0"},

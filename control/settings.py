@@ -19,6 +19,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -35,6 +37,7 @@ MAX_SHARDS = 64
 # One per network and address family is usual; each is two candidates in every m-section of every answer.
 MAX_PUBLIC_IPS = 4
 PHONES = "the address that phones reach this server on, such as 192.0.2.10"
+DATABASE = "vardrum.db"
 # Read by `vardrum demo`'s scripts and load tests, not settings.
 NOT_SETTINGS = frozenset({"VARDRUM_API_KEY", "VARDRUM_CONFIG"})
 
@@ -101,6 +104,28 @@ def _shards(value: object) -> object:
     raise ValueError(f'is not a number of shards (expected "auto", one per core, or 1 to {MAX_SHARDS})')
 
 
+def _database_url(value: SecretStr) -> SecretStr:
+    if value.get_secret_value():
+        # Here: only who uses PostgreSQL waits for its driver to be loaded.
+        from .store import postgres
+
+        postgres.parameters(value.get_secret_value())
+    return value
+
+
+def _without_password(value: SecretStr) -> str:
+    if not value.get_secret_value():
+        return ""
+    from .store import postgres
+
+    return postgres.shown(value.get_secret_value())
+
+
+DatabaseUrl = Annotated[
+    SecretStr, AfterValidator(_database_url), PlainSerializer(_without_password, return_type=str, when_used="json")
+]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -160,6 +185,7 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_public_url)]
     data: Path
     keyring: str
+    database_url: DatabaseUrl
     http: Http
     media: Media
     metrics: Metrics
@@ -182,6 +208,16 @@ class Settings(BaseSettings):
     def keyring_file(self) -> Path:
         """Where the installation's keys are."""
         return Path(self.keyring) if self.keyring else self.data / KEYRING
+
+    @property
+    def database(self) -> Path | str:
+        """What `Store` opens: a file in the data folder, or the address of PostgreSQL."""
+        return self.database_url.get_secret_value() or self.data / DATABASE
+
+    @property
+    def database_setting(self) -> str:
+        """The setting that says where the database is, for messages."""
+        return "database_url" if self.database_url.get_secret_value() else "data"
 
     def media_settings(self) -> MediaSettings:
         """The part that media knows."""
@@ -305,7 +341,18 @@ def _sentence(error: Any, origin: Mapping[tuple[str, ...], str]) -> str:
         siblings = sorted(one[-1] for one in _keys() if one[:-1] == path[:-1])
         tables = sorted({one[0] for one in _keys() if len(one) > 1}) if len(path) == 1 else []
         return f"{where}: {key}: there is no such setting (expected one of {', '.join(siblings + tables)})"
+    if _secret(path):
+        # Not what was given: it may be a password, or a part of one.
+        return f"{where}: {key}: {error['ctx']['error'] if error['type'] == 'value_error' else error['msg']}"
     if error["type"] == "value_error":
         return f"{where}: {key}: {error['input']!r} {error['ctx']['error']}"
     message = error["msg"][:1].lower() + error["msg"][1:]
     return f"{where}: {key}: {error['input']!r} doesn't fit ({message})"
+
+
+def _secret(path: tuple[str, ...]) -> bool:
+    table: Any = Settings
+    for name in path:
+        field = table.model_fields.get(name) if isinstance(table, type) and issubclass(table, BaseModel) else None
+        table = None if field is None else field.annotation
+    return table is SecretStr

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from hypothesis import settings
 from playwright.async_api import Playwright, async_playwright
 from vardrum.bench import unhurried
 from vardrum.bench.network.namespaces import Namespace
+from vardrum.control.store.store import Store
 from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.firefox import Firefox
 from vardrum.tests.support.page import Page
+from vardrum.tests.support.postgres import TEMPLATE, PostgresServer
 from vardrum.tests.support.server import Server
 from vardrum.tests.support.speech import speech
 
@@ -49,6 +52,37 @@ settings.load_profile("vardrum")
 def made() -> Path:
     """A folder for what is made once and kept between runs: speech, films."""
     return ROOT / "build" / "test-media"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    # Both databases for tests that are about what is kept; SQLite is enough for the others.
+    wanted = metafunc.definition.get_closest_marker("both_databases")
+    if "database" in metafunc.fixturenames and wanted is not None and wanted.args != (False,):
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole run, with a database that has all tables, to be copied."""
+    with PostgresServer() as server:
+        server.ask(f"CREATE DATABASE {TEMPLATE}")
+        asyncio.run(_make_tables(server.address_of(TEMPLATE)))
+        yield server
+
+
+async def _make_tables(address: str) -> None:
+    async with Store(address):
+        pass
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What `database_url` is: nothing for SQLite, or an empty database of PostgreSQL (`both_databases`)."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield ""
+    else:
+        with request.getfixturevalue("postgres").database(TEMPLATE) as address:
+            yield address
 
 
 @pytest.fixture

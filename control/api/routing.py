@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from ..secret import ID
 from ..visits.refused import Refused
 from ..visits.service import Visits
 from ..visits.values import Actor
@@ -41,7 +42,11 @@ class Asked:
 
     @property
     def room(self) -> str:
-        return self.path("room")
+        """Raises Refused `not-found` for what is no id: PostgreSQL can't be asked for every text."""
+        room = self.path("room")
+        if not ID.fullmatch(room):
+            raise Refused("not-found", "there is no such room")
+        return room
 
     @property
     def participant(self) -> str:

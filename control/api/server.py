@@ -198,9 +198,8 @@ async def refusals(request: web.Request, handler: Callable[[web.Request], Any]) 
         return await handler(request)  # type: ignore[no-any-return]
     except Refused as refused:
         return problems.response(refused, public_url)
-    except Busy:
-        busy = Refused("unavailable", "the database can't keep up", retry_after=1)
-        return problems.response(busy, public_url)
+    except Busy as busy:
+        return problems.response(Refused("unavailable", str(busy), retry_after=1), public_url)
     except web.HTTPException as error:
         found = problems.of_http_exception(error)
         if found is None:

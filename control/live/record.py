@@ -17,8 +17,6 @@ log = structlog.get_logger(__name__)
 
 # One participant brings two in 10 s at most; these are more than all of a machine in the seconds a disk may hang.
 WAITING = 10_000
-# A second each: longer than that a busy disk has never been seen to last.
-TRIES = 10
 
 
 class Writing(Protocol):
@@ -70,12 +68,17 @@ class Record:
         try:
             await self._visits.connection(session, connected)
         except Refused as refused:
-            log.info("connection not written", code=refused.name)
+            if refused.name != "unavailable":
+                log.info("connection not written", code=refused.name)
+                return
+            # Unless there was a later word meanwhile: without it, whoever left in an outage would be there for ever.
+            self._connections.setdefault(session, connected)
+            await asyncio.sleep(refused.retry_after or 1)
         except Exception:
             log.exception("writing a connection failed")
 
     async def _write_happening(self, one: _Happening) -> None:
-        for _ in range(TRIES):
+        while True:
             try:
                 written = await self._visits.happened(one.session, one.event.type, one.event.data)
                 if written and one.then is not None:
@@ -88,4 +91,3 @@ class Record:
             except Exception:
                 log.exception("writing an event failed", event_type=one.event.type)
                 return
-        log.error("an event was not written", event_type=one.event.type)

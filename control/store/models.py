@@ -37,6 +37,8 @@ class Tenant(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
+    # The `position` of its newest event; events may be deleted, and their numbers never come again.
+    last_event: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
 
 
 class ApiKey(Base):
@@ -165,14 +167,17 @@ class EmbedToken(Base):
 
 
 class Event(Base):
-    """What happened, in commit order; everything that listens reads from here."""
+    """What happened; everything that listens reads from here. Made by `Transaction.record`.
+
+    `position` is the tenant's: 1, 2, 3 …, without a gap and in the order of commits.
+    """
 
     __tablename__ = "events"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index("events_in_order", "tenant", "position", unique=True),)
 
-    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(String(48), unique=True)
-    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    position: Mapped[int] = mapped_column(BigInteger)
     room: Mapped[str] = mapped_column(ForeignKey("rooms.id"), index=True)
     participant: Mapped[str | None] = mapped_column(String(48))
     type: Mapped[str] = mapped_column(String(48))

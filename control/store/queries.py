@@ -144,6 +144,13 @@ async def events(db: AsyncSession, tenant: str, after: int, limit: int) -> Seque
     return (await db.scalars(query)).all()
 
 
+async def feed(db: AsyncSession, tenant: str, after: int, limit: int) -> Sequence[tuple[Event, str | None]]:
+    """The tenant's events after a position, in order, each with its room's `external_ref`."""
+    query = select(Event, Room.external_ref).join(Room, Room.id == Event.room)
+    query = query.where(Event.tenant == tenant, Event.position > after).order_by(Event.position).limit(limit)
+    return [(row.Event, row.external_ref) for row in await db.execute(query)]
+
+
 async def api_key(db: AsyncSession, digest: bytes) -> ApiKey | None:
     return await db.scalar(select(ApiKey).where(ApiKey.secret == digest))
 

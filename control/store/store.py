@@ -1,41 +1,55 @@
 """The database of this installation: one writer at a time, any number of readers, every commit on disk.
 
-SQLite is the embedded default: write-ahead log, `synchronous=FULL`, so what was acknowledged survives `kill -9` and a
-power cut. Writers queue here and not in SQLite, whose busy handler sleeps and gives up.
+SQLite is the embedded default (`sqlite`), PostgreSQL a setting (`postgres`); what holds here holds on both.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from .models import Event, Tenant
+from .sqlite import Sqlite
+from .trouble import AWAY, SLOW, Busy, Unusable
+
+__all__ = ["Busy", "Db", "Store", "Transaction", "Unusable"]
 
 # More writers than this in the queue means that the disk can't keep up: better to say so than to let them all time out.
 MAX_QUEUE = 500
-READERS = 4
 
 AfterCommit = Callable[[], Awaitable[None]]
 Db = AsyncSession
 
-
-class Busy(Exception):
-    """Too many writers are waiting; try again in a second."""
+log = structlog.get_logger(__name__)
 
 
-class Unusable(Exception):
-    """The file can't be used as our database; the message says why."""
+class Database(Protocol):
+    """What differs between the two.
+
+    Attributes:
+        name: what an operator knows it by, without a password.
+        taken: set once another server has taken it over.
+    """
+
+    name: str
+    taken: asyncio.Event
+    writer: AsyncEngine
+    readers: AsyncEngine
+
+    def passes(self, error: DBAPIError) -> str | None: ...
 
 
 class Transaction:
@@ -44,37 +58,68 @@ class Transaction:
     def __init__(self, db: AsyncSession) -> None:
         self.db = db
         self.after_commit: list[AfterCommit] = []
+        self.events: list[Event] = []
+
+    def record(self, event: Event) -> None:
+        """Writes down what happened; its `position` is given at the end, so it isn't to be found in here before."""
+        self.events.append(event)
 
 
 _current: ContextVar[Transaction | None] = ContextVar("vardrum_transaction", default=None)
 
 
 class Store:
-    """Opens the database at `path`, and brings its schema up to date."""
+    """Opens the database, and brings its schema up to date.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._writer = _engine(path, size=1, read_only=False)
-        self._readers = _engine(path, size=READERS, read_only=True)
+    Whatever reads and then writes in one `write` does so alone, in this process and beside every other: nobody has
+    changed in between what it read. So no rule of a visit needs a lock, a version or a second try of its own, and
+    events can be counted. The price is that all writes of an installation wait for each other (`postgres.Postgres`).
+
+    When the database can't be reached, everything is refused with Busy, at once but for one who tries; it is used
+    again as soon as it answers. A commit whose answer never came may have happened: who said it must look.
+    """
+
+    def __init__(self, where: Path | str, *, serves: bool = False) -> None:
+        """
+        Args:
+            where: a file of SQLite, or a `postgresql://` address (checked by the settings).
+            serves: keeps other servers off the database; of a file, the folder's lock does that.
+        """
+        self._database: Database = _database(where, serves)
         self._turn = asyncio.Lock()
         self._queue = 0
+        # While it can't be reached one asks for all the others, who would wait out a timeout each.
+        self._away = self._asking = False
+        self._failures = 0
+
+    @property
+    def taken(self) -> asyncio.Event:
+        """Set once another server has taken the database over; this one can't go on."""
+        return self._database.taken
 
     async def start(self) -> None:
-        """Creates or migrates the tables. The folder must exist. Raises Unusable."""
+        """Creates or migrates the tables. Of a file, the folder must exist. Raises Unusable."""
+        name = self._database.name
         try:
-            async with self._writer.begin() as connection:
+            async with self._database.writer.begin() as connection:
                 await connection.run_sync(_migrate)
         except CommandError:
-            raise Unusable(f"{self.path} was made by a newer version of Vardrum") from None
-        except DatabaseError as error:
-            raise Unusable(f"{self.path} can't be used: {error.orig}") from None
+            raise Unusable(f"{name} was made by a newer version of Vardrum") from None
+        except DBAPIError as error:
+            raise Unusable(f"{name} can't be used: {_sentence(error)}") from None
+        except Unusable as error:
+            raise Unusable(f"{name} {error}") from None
 
     async def stop(self) -> None:
-        await self._readers.dispose()
-        await self._writer.dispose()
+        await self._database.readers.dispose()
+        await self._database.writer.dispose()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,27 +133,32 @@ class Store:
         disk together or not at all. What is in `after_commit` is awaited after the outermost commit.
 
         Raises:
-            Busy: too many writers are waiting.
+            Busy: too many writers are waiting, or the database can't be reached.
         """
         outer = _current.get()
         if outer is not None:
             yield outer
             return
         if self._queue >= MAX_QUEUE:
-            raise Busy
+            raise Busy(SLOW)
         self._queue += 1
+        failures = self._failures
         try:
-            async with (
-                self._turn,
-                AsyncSession(self._writer, expire_on_commit=False, autoflush=False) as db,
-                db.begin(),
-            ):
-                transaction = Transaction(db)
-                token = _current.set(transaction)
-                try:
-                    yield transaction
-                finally:
-                    _current.reset(token)
+            async with self._turn:
+                if self._failures != failures:
+                    raise Busy(AWAY)  # found out by somebody before us in the queue
+                with self._reaching():
+                    async with (
+                        AsyncSession(self._database.writer, expire_on_commit=False, autoflush=False) as db,
+                        db.begin(),
+                    ):
+                        transaction = Transaction(db)
+                        token = _current.set(transaction)
+                        try:
+                            yield transaction
+                        finally:
+                            _current.reset(token)
+                        await _count(transaction)
         finally:
             self._queue -= 1
         # The task may be cancelled by a client that went away; who listens must still hear of what is on disk.
@@ -117,19 +167,89 @@ class Store:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session that reads one consistent state; inside `write`, that of the transaction."""
+        """A session that reads one consistent state; inside `write`, that of the transaction. Raises Busy."""
         outer = _current.get()
         if outer is not None:
             await outer.db.flush()
             yield outer.db
             return
-        async with AsyncSession(self._readers, expire_on_commit=False, autoflush=False) as db, db.begin():
-            yield db
+        with self._reaching():
+            async with AsyncSession(self._database.readers, expire_on_commit=False, autoflush=False) as db, db.begin():
+                yield db
 
     async def check(self) -> None:
         """Raises when the database can't be read."""
         async with self.read() as db:
             await db.execute(text("SELECT 1 FROM tenants LIMIT 1"))
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        if self._away and self._asking:
+            raise Busy(AWAY)
+        asks, self._asking = self._away, self._away
+        try:
+            yield
+        except PoolTimeout:
+            raise Busy(SLOW) from None
+        except (DBAPIError, Unusable) as error:
+            meanwhile = self._database.passes(error) if isinstance(error, DBAPIError) else AWAY
+            if meanwhile is None:
+                raise
+            if meanwhile == AWAY:
+                self._lost(error)
+            raise Busy(meanwhile) from None
+        else:
+            if self._away:
+                self._away = False
+                log.info("the database answers again")
+        finally:
+            if asks:
+                self._asking = False
+
+    def _lost(self, error: DBAPIError | Unusable) -> None:
+        self._failures += 1
+        if not self._away:
+            self._away = True
+            # Not the driver's sentence, which names hosts.
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            log.warning(AWAY, error=type(cause).__name__, code=getattr(cause, "sqlstate", None))
+
+
+def _database(where: Path | str, serves: bool) -> Database:
+    if isinstance(where, Path):
+        return Sqlite(where)
+    # Here and not above: only who uses it waits for its driver to be loaded.
+    from .postgres import Postgres
+
+    return Postgres(where, serves=serves)
+
+
+def _sentence(error: DBAPIError) -> str:
+    # PostgreSQL's own words; a driver's later lines are hints for who programs.
+    said = getattr(getattr(error.orig, "diag", None), "message_primary", None) or str(error.orig).strip()
+    return str(said).partition("\n")[0]
+
+
+async def _count(transaction: Transaction) -> None:
+    """Gives events their positions: gapless for each tenant, in the order of commits, since there is one writer."""
+    by_tenant: dict[str, list[Event]] = {}
+    for one in transaction.events:
+        by_tenant.setdefault(one.tenant, []).append(one)
+    if by_tenant:
+        # What they refer to comes first.
+        await transaction.db.flush()
+    for tenant, events in by_tenant.items():
+        counter = (
+            update(Tenant)
+            .where(Tenant.id == tenant)
+            .values(last_event=Tenant.last_event + len(events))
+            .returning(Tenant.last_event)
+            .execution_options(synchronize_session=False)
+        )
+        last = (await transaction.db.scalars(counter)).one()
+        for position, one in enumerate(events, last - len(events) + 1):
+            one.position = position
+        transaction.db.add_all(events)
 
 
 async def _run(callbacks: list[AfterCommit]) -> None:
@@ -138,35 +258,10 @@ async def _run(callbacks: list[AfterCommit]) -> None:
         await callback()
 
 
-def _engine(path: Path, *, size: int, read_only: bool) -> AsyncEngine:
-    # What people are called must not come into the log with an error of the database.
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        # The driver's own transaction handling begins too late for a consistent read; see "begin" below.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA busy_timeout=10000")
-        # Here and not later: it can't be changed inside a transaction.
-        cursor.execute("PRAGMA query_only=ON" if read_only else "PRAGMA journal_mode=WAL")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Any) -> None:
-        # IMMEDIATE: a transaction that reads first and writes later would otherwise fail instead of waiting its turn
-        # behind another process, such as `vardrum keys create`.
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _migrate(connection: Any) -> None:
+def _migrate(connection: Any, revision: str = "head") -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -69,6 +69,7 @@ class Scene:
     ) -> None:
         self.world = world
         self.now = world.now
+        self.transaction = transaction
         self.db = transaction.db
         self.room = room
         self.participants = {one.id: one for one in participants}
@@ -95,11 +96,14 @@ class Scene:
     # -- the record --
 
     def note(self, kind: str, participant: str | None = None, by: Actor | None = None, **data: Any) -> None:
-        """Writes an event down, with who did it."""
+        """Writes an event down, with who did it.
+
+        `data` goes to portals and lies in their logs: ids and words of ours, never a name or what somebody has typed.
+        """
         self.changed = True
         if by is not None:
-            data["by"] = views.actor(by)
-        self.db.add(
+            data["by"] = views.acted(by)
+        self.transaction.record(
             models.Event(
                 id=self.world.ids.new("evt"),
                 tenant=self.room.tenant,
@@ -246,7 +250,7 @@ class Scene:
             session.identifying_host = None
         second = None if self.participants[session.participant].session == session.id else True
         kind = "participant.held" if event is Event.HOLD else ENTERED[state]
-        self.note(kind, session.participant, by, session=session.id, second=second, reason=reason, **data)
+        self.note(kind, session.participant, by, session=session.id, second=second, **data)
         if former is State.ADMITTED:
             self._release_whom_identifies(session.participant)
         self.start_if_met()

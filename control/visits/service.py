@@ -13,8 +13,8 @@ import structlog
 from ..secret import Clock, Ids, Random
 from ..secret import now as wall_clock
 from ..store import queries
-from ..store.store import Busy, Store, Transaction
-from . import admission, arrivals, bookings, invitations, views
+from ..store.store import Busy, Db, Store, Transaction
+from . import admission, arrivals, bookings, feed, invitations, views
 from .bookings import NewRoom
 from .invitations import NewParticipant
 from .refused import FieldError, Refused, TokenRefused
@@ -45,6 +45,8 @@ class Visits:
         self._mute_callbacks: list[MuteCallback] = []
         # Rooms whose listeners are being told; True when they have changed again meanwhile.
         self._telling: dict[str, bool] = {}
+        # Rooms that may have changed and whose listeners haven't heard of it: the next tick tells them.
+        self._untold: set[str] = set()
 
     async def start(self) -> None:
         """After a restart nobody is connected until they say so; they have five minutes."""
@@ -75,7 +77,7 @@ class Visits:
 
     async def session(self, token: str) -> Session:
         """Whose token this is. Raises TokenRefused. An ended room's sessions are found until `reopen` is too late."""
-        async with self.store.read() as db:
+        async with self._read() as db:
             found, renewed = await arrivals.by_token(db, token, self.clock())
         if renewed:
             # The token that was given last is in use, so the answer that carried it arrived: the former one is done.
@@ -101,14 +103,16 @@ class Visits:
     async def connection(self, session: str, connected: bool, at: datetime | None = None) -> None:
         """Writes down that a session is connected, or lost since `at` (default now); five minutes later it has left.
 
-        What isn't known any more (replaced, ended) is passed over: the network says so whenever it likes.
+        What isn't known any more (replaced, ended) is passed over: the network says so whenever it likes. Raises
+        Refused `unavailable`.
         """
         try:
             async with self._of_session(session) as scene:
                 if scene.state in LIVE:
                     arrivals.connect(scene, scene.sessions[session], connected, at or scene.now)
-        except Refused:
-            return
+        except Refused as refused:
+            if refused.name == "unavailable":
+                raise
 
     async def happened(self, session: str, type: str, data: Mapping[str, str]) -> bool:
         """Writes down what media did to somebody; false where that has become meaningless, and nothing is written."""
@@ -186,7 +190,7 @@ class Visits:
 
     async def snapshot(self, room: str, *, tenant: str | None = None) -> RoomSnapshot:
         """The room as it is on disk. Raises Refused `not-found`."""
-        async with self.store.read() as db:
+        async with self._read() as db:
             row = await queries.room(db, room, tenant)
             if row is None:
                 raise Refused("not-found", "there is no such room")
@@ -232,8 +236,13 @@ class Visits:
 
     async def rooms(self, tenant: str, chosen: queries.RoomFilter, limit: int) -> tuple[list[RoomSnapshot], str | None]:
         """Up to `limit` rooms, and the id after which to go on."""
-        async with self.store.read() as db:
+        async with self._read() as db:
             return await bookings.page(db, tenant, chosen, limit, self.clock())
+
+    async def events(self, tenant: str, after: int, limit: int) -> tuple[list[feed.Entry], int | None]:
+        """Up to `limit` events after a position, and the position to go on after where there are more."""
+        async with self._read() as db:
+            return await feed.page(db, tenant, after, limit)
 
     async def invite(
         self, room: str, new: NewParticipant, *, by: Actor | None = None, tenant: str | None = None
@@ -281,10 +290,12 @@ class Visits:
 
     async def tick(self) -> None:
         """Opens and closes rooms, lets the lost leave; called once a second. One transaction a room."""
+        for room in sorted(self._untold - self._telling.keys()):
+            await self._tell(room)
         now = self.clock()
         live, inside = [str(one) for one in LIVE], [str(one) for one in INSIDE]
         present = [str(one) for one in (State.WAITING, State.IDENTIFYING, State.ADMITTED)]
-        async with self.store.read() as db:
+        async with self._read() as db:
             opening = await queries.rooms_to_open(db, now)
             lost = await queries.sessions_lost(db, now - LOST_FOR, present)
             closing = await queries.rooms_to_close(db, now, live, inside)
@@ -308,8 +319,16 @@ class Visits:
         try:
             async with self.store.write() as transaction:
                 yield transaction
-        except Busy:
-            raise Refused("unavailable", "the database can't keep up", retry_after=1) from None
+        except Busy as busy:
+            raise Refused("unavailable", str(busy), retry_after=1) from None
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[Db]:
+        try:
+            async with self.store.read() as db:
+                yield db
+        except Busy as busy:
+            raise Refused("unavailable", str(busy), retry_after=1) from None
 
     def _world(self) -> World:
         return World(self.policy, self.clock(), self._ids, self.random)
@@ -346,6 +365,8 @@ class Visits:
     def _tell_after(self, transaction: Transaction, scene: Scene) -> None:
         if scene.changed:
             room = scene.room.id
+            # Before the commit: where its answer is lost, nobody here knows whether it happened.
+            self._untold.add(room)
             transaction.after_commit.append(lambda: self._tell(room))
 
     async def _tell(self, room: str) -> None:
@@ -356,12 +377,16 @@ class Visits:
         try:
             while self._telling[room]:
                 self._telling[room] = False
+                self._untold.discard(room)
                 for callback in self._room_callbacks:
                     try:
                         await callback(room)
-                    except Exception:
+                    except Exception as error:
                         # It is on disk; that somebody couldn't be told must not undo the answer.
-                        log.exception("a listener failed", room=room)
+                        if isinstance(error, Refused) and error.name == "unavailable":
+                            self._untold.add(room)
+                        else:
+                            log.exception("a listener failed", room=room)
         finally:
             del self._telling[room]
 

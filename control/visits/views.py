@@ -17,6 +17,11 @@ def actor(by: Actor) -> dict[str, str]:
     return shown if by.care_unit is None else {**shown, "care_unit": by.care_unit}
 
 
+def acted(by: Actor) -> dict[str, str]:
+    """An actor as events tell of them: whoever may know the name finds it by the id."""
+    return {key: value for key, value in actor(by).items() if key != "name"}
+
+
 def identity(kept: dict[str, Any] | None) -> Identity | None:
     if kept is None:
         return None

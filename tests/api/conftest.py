@@ -10,7 +10,7 @@ from vardrum.tests.api.installation import Installation
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Installation]:
+async def here(tmp_path: Path, database: str) -> AsyncIterator[Installation]:
     """A running server on an empty database."""
-    async with Installation(tmp_path / "data") as installation:
+    async with Installation(tmp_path / "data", {"database_url": database}) as installation:
         yield installation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -17,6 +18,7 @@ from vardrum.control import settings
 from vardrum.control.api.caller import Scope
 from vardrum.control.app import App
 from vardrum.control.store import keys, queries
+from vardrum.tests.support.postgres import dump
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ACTOR = {"id": "nurse-1", "name": "Nils Nurse", "care_unit": "Ward 7"}
@@ -132,6 +134,13 @@ class Installation:
         reply = await self.ask("POST", "/v1/rooms", self.booking(**fields))
         assert reply.status == 201, reply
         return Visit(self, reply.body)
+
+    async def everything_kept(self) -> bytes:
+        """Every byte that is in the database."""
+        where = self.app.settings.database
+        if isinstance(where, Path):
+            return b"".join(file.read_bytes() for file in where.parent.iterdir())
+        return await asyncio.to_thread(dump, where)
 
     async def events(self, tenant: str = "north") -> list[tuple[str, str | None]]:
         """(type, participant) of all that happened, in order."""

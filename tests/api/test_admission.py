@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from vardrum.tests.api.installation import Installation
 
+pytestmark = pytest.mark.both_databases
+
 
 async def test_a_patient_waits_is_identified_and_admitted(here: Installation) -> None:
     visit = await here.book(identity_policy={})

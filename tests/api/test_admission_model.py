@@ -10,16 +10,19 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from vardrum.control.visits.refused import Refused
 from vardrum.control.visits.values import Actor, Role, Verb
 from vardrum.sfu.room import may_receive
 from vardrum.tests.api.websocket_house import House
+from vardrum.tests.support.postgres import TEMPLATE, PostgresServer
 from vardrum.tests.support.wait import wait_until
 
 HOSTS, OTHERS = ("Doctor", "Second"), ("Patient", "Relative", "Friend")
@@ -125,19 +128,23 @@ DEEDS = st.one_of(
 
 
 class Admission(RuleBasedStateMachine):
-    """A room of the real thing: database, rules, live room, media node."""
+    """A room of the real thing: database, rules, live room, media node; on PostgreSQL where `postgres` is one."""
+
+    postgres: PostgresServer | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory(prefix="vardrum-admission-")
+        self.stack = ExitStack()
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="vardrum-admission-")))
+        self.database = self.stack.enter_context(self.postgres.database(TEMPLATE)) if self.postgres else ""
 
     @initialize()
     def opens(self) -> None:
         self.runner.run(self._open())
 
     async def _open(self) -> None:
-        self.house = await House(Path(self.folder.name)).__aenter__()
+        self.house = await House(self.folder, database=self.database).__aenter__()
         people = [(name, Role.CAREGIVER) for name in HOSTS]
         people += list(zip(OTHERS, (Role.PATIENT, Role.RELATIVE, Role.OTHER), strict=True))
         self.room = await self.house.room(*people, max_participants=MOST, identity_policy={"patient": "document"})
@@ -156,7 +163,7 @@ class Admission(RuleBasedStateMachine):
         if hasattr(self, "house"):
             self.runner.run(self.house.__aexit__())
         self.runner.close()
-        self.folder.cleanup()
+        self.stack.close()
 
     @rule(deeds=st.lists(DEEDS, min_size=1, max_size=3))
     def happens_at_once(self, deeds: list[Deed]) -> None:
@@ -217,7 +224,20 @@ class Admission(RuleBasedStateMachine):
         return True
 
 
-TestAdmission = Admission.TestCase
-TestAdmission.settings = settings(
-    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 12), ("postgresql", 6)])
+def test_what_is_done_at_once_comes_out_as_in_some_order(
+    request: pytest.FixtureRequest, kind: str, examples: int
+) -> None:
+    class Here(Admission):
+        postgres = request.getfixturevalue("postgres") if kind == "postgresql" else None
+
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from jsonschema import Draft202012Validator
 from vardrum.control.api.server import TABLE
+from vardrum.control.settings import DATABASE
 from vardrum.control.visits.refused import PROBLEMS
 from vardrum.tests.api.installation import Installation
 
@@ -57,7 +58,8 @@ async def test_health_and_readiness(here: Installation) -> None:
     assert (await here.ask("GET", "/healthz", key="")).body == {"status": "ok"}
     assert (await here.ask("GET", "/readyz", key="")).body == {"status": "ready"}
     await here.app.store.stop()
-    here.app.store.path.rename(here.app.store.path.with_suffix(".away"))
+    file = here.app.settings.data / DATABASE
+    file.rename(file.with_suffix(".away"))
     gone = await here.ask("GET", "/readyz", key="")
     assert (gone.status, gone.problem) == (503, "unavailable")
     assert int(gone.headers["Retry-After"]) > 0

@@ -9,6 +9,8 @@ import pytest
 from vardrum.control.visits.bookings import NewRoom
 from vardrum.tests.api.installation import Installation
 
+pytestmark = pytest.mark.both_databases
+
 
 async def count(here: Installation) -> int:
     return len((await here.ask("GET", "/v1/rooms?limit=200")).body["items"])
@@ -66,11 +68,11 @@ async def test_a_failure_of_ours_is_not_kept_and_leaves_nothing_behind(
     assert (await here.ask("POST", "/v1/rooms", here.booking(), Idempotency_Key="k-1")).status == 201
 
 
-async def test_the_answer_is_kept_for_a_day_and_over_restarts(tmp_path: Path) -> None:
-    async with Installation(tmp_path) as here:
+async def test_the_answer_is_kept_for_a_day_and_over_restarts(tmp_path: Path, database: str) -> None:
+    async with Installation(tmp_path, {"database_url": database}) as here:
         key, body = here.key, here.booking(title="once")
         first = await here.ask("POST", "/v1/rooms", body, key=key, Idempotency_Key="k-1")
-    async with Installation(tmp_path) as here:
+    async with Installation(tmp_path, {"database_url": database}) as here:
         here.now = here.now.replace(hour=23)
         again = await here.ask("POST", "/v1/rooms", body, key=key, Idempotency_Key="k-1")
         assert again.body == first.body
@@ -83,7 +85,7 @@ async def test_what_is_kept_cannot_be_read_from_the_disk(here: Installation) -> 
     body = here.booking(title="Unmistakable", participants=[{"role": "patient", "display_name": "Anna"}])
     reply = await here.ask("POST", "/v1/rooms", body, Idempotency_Key="visible-key")
     secret = reply.body["participants"][0]["join_url"].partition("#")[2]
-    kept = b"".join(file.read_bytes() for file in here.app.store.path.parent.iterdir())
+    kept = await here.everything_kept()
     assert secret.encode() not in kept
     assert b"visible-key" not in kept
 
@@ -107,6 +109,7 @@ async def test_while_the_first_runs_the_second_is_told_so(here: Installation, mo
     assert (await here.ask("POST", "/v1/rooms", here.booking(), Idempotency_Key="k-1")).body == (await first).body
 
 
+@pytest.mark.both_databases(False)  # refused before any database is asked
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "å"])
 async def test_a_key_that_does_not_fit(here: Installation, key: str) -> None:
     reply = await here.ask("POST", "/v1/rooms", here.booking(), Idempotency_Key=key)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from vardrum.tests.api.installation import Installation
+
+pytestmark = pytest.mark.both_databases
 
 
 async def test_somebody_is_invited_in_mid_visit(here: Installation) -> None:

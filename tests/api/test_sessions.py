@@ -9,6 +9,8 @@ from vardrum.control.store import queries
 from vardrum.control.visits.refused import Refused, TokenRefused
 from vardrum.tests.api.installation import Installation
 
+pytestmark = pytest.mark.both_databases
+
 
 async def resumed(here: Installation, resume: str, status: int = 201) -> dict[str, str]:
     reply = await here.ask("POST", "/v1/sessions", {"resume": resume}, key="")
@@ -31,6 +33,7 @@ async def test_a_session_says_where_to_connect_and_until_when(here: Installation
     assert await visit.state("Patient") == "invited"
 
 
+@pytest.mark.both_databases(False)  # refused before any database is asked
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -201,13 +204,13 @@ async def test_hosts_come_in_by_link_only_where_the_setting_says_so(tmp_path: Pa
             assert await visit.state("Patient") == "waiting"
 
 
-async def test_everything_is_as_it_was_after_a_restart(tmp_path: Path) -> None:
-    async with Installation(tmp_path / "data") as here:
+async def test_everything_is_as_it_was_after_a_restart(tmp_path: Path, database: str) -> None:
+    async with Installation(tmp_path / "data", {"database_url": database}) as here:
         visit = await here.book()
         patient = await visit.admitted("Patient")
         waiting = await visit.comes("Relative")
         key = here.key
-    async with Installation(tmp_path / "data") as here:
+    async with Installation(tmp_path / "data", {"database_url": database}) as here:
         assert (await here.visits.session(patient.token)).state == "admitted"
         assert (await here.visits.session(waiting.token)).state == "waiting"
         reply = await here.ask("GET", visit.of("Patient"), key=key)

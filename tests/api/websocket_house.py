@@ -207,10 +207,10 @@ class Page:
 class House:
     """Everything but HTTP's own resources."""
 
-    def __init__(self, folder: Path, *, shards: int = 1) -> None:
+    def __init__(self, folder: Path, *, shards: int = 1, database: str = "") -> None:
         self._stack = AsyncExitStack()
         self._media = MediaSettings(port=0, shards=shards)
-        self.store = Store(folder / "house.sqlite")
+        self.store = Store(database or folder / "house.sqlite")
         self.visits = Visits(self.store, Policy(public_url=ORIGIN))
 
     async def __aenter__(self) -> Self:

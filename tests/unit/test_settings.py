@@ -65,7 +65,7 @@ def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announc
         ('[media]\nshards = "many"', "media.shards: 'many' is not a number of shards"),
         ("[media]\nshards = true", "media.shards: True is not a number of shards"),
         ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of behind_proxy, host, "),
-        ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, keyring, public_url, "),
+        ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, database_url, keyring, "),
         ('http = "x"', "http: 'x' doesn't fit"),
         ('public_url = "video.example.org"', "public_url: 'video.example.org' is not an address (expected one like "),
         ('public_url = "https://u:p@x.example"', "public_url: 'https://u:p@x.example' is not an address"),
@@ -119,3 +119,44 @@ def test_every_default_has_a_comment() -> None:
             commented = False
     # Exactly the settings that there are: none forgotten, none left over.
     assert settings.load(environment={}).model_dump(mode="json").keys() == tomllib.loads(text).keys()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mysql://u:unspoken@h/d", "is not an address of PostgreSQL"),
+        ("postgresql://u:unspoken@h", "names no database"),
+        ("postgresql://u:unspoken%@h/d", "can't be read"),
+        ("postgresql://u:unspoken@h/d?nonsense=1", "can't be read"),
+        ("postgresql://u:unspoken@h:port/d", "has a port that isn't a number"),
+        ("postgresql://u:x/unspoken@h/d", "has an @ or / too many"),
+        ("postgresql://u:1/unspoken@h/d", "has an @ or / too many"),
+        ("postgresql://u:x@unspoken@h/d", "has an @ or / too many"),
+        ("postgresql://u:unspoken@/d?host=h,i,j&port=1,2", "has not as many ports as hosts"),
+        ("postgresql://u:unspoken@h/d\x07", "is not an address of PostgreSQL"),
+    ],
+)
+def test_what_is_wrong_with_the_database_is_named_and_its_password_is_not(address: str, said: str) -> None:
+    with pytest.raises(BadSettings) as caught:
+        settings.load(environment={"VARDRUM_DATABASE_URL": address})
+    assert str(caught.value).startswith(f"environment: VARDRUM_DATABASE_URL: {said}")
+    assert "unspoken" not in str(caught.value)
+    with pytest.raises(BadSettings) as caught:
+        settings.load(overrides={"database_url": [address]}, environment={})
+    assert "unspoken" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("", ""),
+        ("postgresql://u:unspoken@h1,h2:5433/d?sslpassword=unspoken", "postgresql://u:***@h1,h2:5433/d"),
+        ("postgresql://h1,h2/d?port=5433&user=u&password=unspoken", "postgresql://u:***@h1:5433,h2:5433/d"),
+        ("postgres:///d?host=/run/postgresql", "postgresql:///run/postgresql/d"),
+    ],
+)
+def test_the_database_is_shown_without_its_password(address: str, shown: str) -> None:
+    found = settings.load(environment={"VARDRUM_DATABASE_URL": address})
+    assert found.model_dump(mode="json")["database_url"] == shown
+    assert "unspoken" not in repr(found)
+    assert found.database == (address or found.data / "vardrum.db")

@@ -1,0 +1,62 @@
+"""SQLite, the default: a file in the data folder, on disk before `write` returns, nothing to run beside the server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from .trouble import SLOW
+
+READERS = 4
+
+
+class Sqlite:
+    """The database in the file at `path`.
+
+    Write-ahead log and `synchronous=FULL`, so what was acknowledged survives `kill -9` and a power cut. Writers queue
+    in the store and not here: SQLite's busy handler sleeps and gives up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.taken = asyncio.Event()
+        self.writer = self._engine(path, size=1, read_only=False)
+        self.readers = self._engine(path, size=READERS, read_only=True)
+
+    def passes(self, error: DBAPIError) -> str | None:
+        """Of an error that passes by itself, what to say meanwhile."""
+        return SLOW if "database is locked" in str(error.orig) else None
+
+    @staticmethod
+    def _engine(path: Path, *, size: int, read_only: bool) -> AsyncEngine:
+        # What people are called must not come into the log with an error of the database.
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+        )
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+            # The driver's own transaction handling begins too late for a consistent read; see "begin" below.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA busy_timeout=10000")
+            # Here and not later: it can't be changed inside a transaction.
+            cursor.execute("PRAGMA query_only=ON" if read_only else "PRAGMA journal_mode=WAL")
+            cursor.close()
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Any) -> None:
+            # IMMEDIATE: a transaction that reads first and writes later would otherwise fail instead of waiting its
+            # turn behind another process, such as `vardrum keys create`.
+            connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+        return engine
