@@ -16,7 +16,7 @@ from ..secret import Clock, Random
 from ..store.store import Busy, Store
 from ..visits.refused import FieldError, Refused
 from ..visits.service import Visits
-from . import admission, caller, participants, problems, rooms, sessions
+from . import admission, caller, events, participants, problems, rooms, sessions
 from .caller import ACTOR_HEADER, KEY_PREFIX, Caller, Scope
 from .idempotency import HEADER as IDEMPOTENCY_HEADER
 from .idempotency import Idempotency, Kept
@@ -30,6 +30,7 @@ TABLE: tuple[Route, ...] = (
     *participants.routes.table,
     *admission.routes.table,
     *sessions.routes.table,
+    *events.routes.table,
 )
 JSON = "application/json"
 # Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
