@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from .models import Event, Tenant
 from .sqlite import Sqlite
 from .trouble import AWAY, SLOW, Busy, Unusable
+from .writers import Turn, Writers
 
 __all__ = ["Busy", "Db", "Store", "Transaction", "Unusable"]
 
@@ -73,7 +74,8 @@ class Store:
 
     Whatever reads and then writes in one `write` does so alone, in this process and beside every other: nobody has
     changed in between what it read. So no rule of a visit needs a lock, a version or a second try of its own, and
-    events can be counted. The price is that all writes of an installation wait for each other (`postgres.Postgres`).
+    events can be counted. The price is that all writes of an installation wait for each other (`postgres.Postgres`),
+    though not each for a commit of its own (`writers`).
 
     When the database can't be reached, everything is refused with Busy, at once but for one who tries; it is used
     again as soon as it answers. A commit whose answer never came may have happened: who said it must look.
@@ -86,11 +88,11 @@ class Store:
             serves: keeps other servers off the database; of a file, the folder's lock does that.
         """
         self._database: Database = _database(where, serves)
-        self._turn = asyncio.Lock()
+        self._writers = Writers(self._database.writer)
+        self._telling: set[asyncio.Task[None]] = set()
         self._queue = 0
         # While it can't be reached one asks for all the others, who would wait out a timeout each.
         self._away = self._asking = False
-        self._failures = 0
 
     @property
     def taken(self) -> asyncio.Event:
@@ -111,6 +113,7 @@ class Store:
             raise Unusable(f"{name} {error}") from None
 
     async def stop(self) -> None:
+        await self._writers.stop()
         await self._database.readers.dispose()
         await self._database.writer.dispose()
 
@@ -127,7 +130,7 @@ class Store:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
-        """A transaction that writes: committed when the block ends, rolled back when it raises.
+        """A transaction that writes: on disk when this ends, undone when the block raises.
 
         Inside another `write` of the same task it joins that one, so that an act and the record of its answer are on
         disk together or not at all. What is in `after_commit` is awaited after the outermost commit.
@@ -142,28 +145,25 @@ class Store:
         if self._queue >= MAX_QUEUE:
             raise Busy(SLOW)
         self._queue += 1
-        failures = self._failures
         try:
-            async with self._turn:
-                if self._failures != failures:
-                    raise Busy(AWAY)  # found out by somebody before us in the queue
-                with self._reaching():
-                    async with (
-                        AsyncSession(self._database.writer, expire_on_commit=False, autoflush=False) as db,
-                        db.begin(),
-                    ):
-                        transaction = Transaction(db)
-                        token = _current.set(transaction)
-                        try:
-                            yield transaction
-                        finally:
-                            _current.reset(token)
-                        await _count(transaction)
+            with self._reaching():
+                turn = Turn()
+                async with self._writers.turn(turn) as db:
+                    transaction = Transaction(db)
+                    token = _current.set(transaction)
+                    try:
+                        yield transaction
+                    finally:
+                        _current.reset(token)
+                    await _count(transaction)
+                # The task may be cancelled by a client that went away; who listens must still hear of what is on disk.
+                telling = asyncio.create_task(_tell(turn, transaction.after_commit))
+                self._telling.add(telling)
+                telling.add_done_callback(self._told)
+                await asyncio.shield(turn.committed)
         finally:
             self._queue -= 1
-        # The task may be cancelled by a client that went away; who listens must still hear of what is on disk.
-        if transaction.after_commit:
-            await asyncio.shield(_run(transaction.after_commit))
+        await asyncio.shield(telling)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -181,6 +181,12 @@ class Store:
         """Raises when the database can't be read."""
         async with self.read() as db:
             await db.execute(text("SELECT 1 FROM tenants LIMIT 1"))
+
+    def _told(self, telling: asyncio.Task[None]) -> None:
+        self._telling.discard(telling)
+        if not telling.cancelled() and telling.exception() is not None:
+            # Where the writer still waits it raises there as well.
+            log.error("telling what was written failed", error=type(telling.exception()).__name__)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -207,7 +213,6 @@ class Store:
                 self._asking = False
 
     def _lost(self, error: DBAPIError | Unusable) -> None:
-        self._failures += 1
         if not self._away:
             self._away = True
             # Not the driver's sentence, which names hosts.
@@ -252,8 +257,13 @@ async def _count(transaction: Transaction) -> None:
         transaction.db.add_all(events)
 
 
-async def _run(callbacks: list[AfterCommit]) -> None:
+async def _tell(turn: Turn, callbacks: list[AfterCommit]) -> None:
     # Not inside the transaction's context: a listener that writes must begin its own.
+    try:
+        await turn.committed
+    except Exception:
+        # Told to the writer; nobody else has heard of it, and nobody shall.
+        return
     for callback in callbacks:
         await callback()
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event
 from structlog.testing import capture_logs
 from vardrum.control.store import keys, queries
 from vardrum.control.store import store as module
@@ -229,6 +230,116 @@ async def test_events_of_before_keep_their_order_and_lose_their_names(tmp_path: 
             transaction.record(_event(12, "a"))
         async with store.read() as db:
             assert [one.position for one in await queries.events(db, "a", 3, 10)] == [4]
+
+
+def _count_commits(store: Store) -> list[int]:
+    commits: list[int] = []
+    event.listen(store._database.writer.sync_engine, "commit", lambda _: commits.append(1))
+    return commits
+
+
+@pytest.mark.both_databases
+async def test_who_came_while_another_wrote_shares_a_commit_and_none_goes_on_before_it(where: Path | str) -> None:
+    told: list[str] = []
+    async with Store(where) as store:
+        commits = _count_commits(store)
+
+        async def writes(name: str) -> None:
+            async def tell() -> None:
+                assert name in [one.id for one in await keys.tenants(store)]
+                told.append(name)
+
+            async with store.write() as transaction:
+                transaction.after_commit.append(tell)
+                await keys.create_tenant(store, name, "T", NOW)
+            assert name in told
+
+        await asyncio.gather(*(writes(f"t{n}") for n in range(40)))
+        assert len(told) == len(await keys.tenants(store)) == 40
+        assert len(commits) < 20
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("failing", [{0}, {1}, {0, 1, 2}, {2, 4}])
+async def test_who_fails_takes_nothing_of_the_others_with_it(where: Path | str, failing: set[int]) -> None:
+    async with Store(where) as store:
+        await keys.create_tenant(store, "taken", "T", NOW)
+
+        async def writes(number: int) -> None:
+            async with store.write() as transaction:
+                transaction.db.add(Tenant(id=f"t{number}", name="T", created_at=NOW))
+                await transaction.db.flush()
+                if number in failing:
+                    transaction.db.add(Tenant(id="taken", name="T", created_at=NOW))
+
+        done = await asyncio.gather(*(writes(number) for number in range(5)), return_exceptions=True)
+        assert {at for at, one in enumerate(done) if isinstance(one, queries.IntegrityError)} == failing
+        there = {one.id for one in await keys.tenants(store)}
+        assert there == {"taken", *(f"t{number}" for number in range(5) if number not in failing)}
+
+
+@pytest.mark.both_databases
+async def test_who_is_cancelled_while_waiting_writes_nothing_and_holds_up_nobody(where: Path | str) -> None:
+    async with Store(where) as store:
+        inside, go = asyncio.Event(), asyncio.Event()
+
+        async def writes(name: str) -> None:
+            async with store.write():
+                await keys.create_tenant(store, name, "T", NOW)
+                if name == "first":
+                    inside.set()
+                    await go.wait()
+
+        first, *others = [asyncio.create_task(writes(name)) for name in ("first", "second", "third")]
+        await inside.wait()
+        others[0].cancel()
+        await asyncio.sleep(0)
+        go.set()
+        done = await asyncio.gather(first, *others, return_exceptions=True)
+        assert [type(one) for one in done] == [type(None), asyncio.CancelledError, type(None)]
+        assert {one.id for one in await keys.tenants(store)} == {"first", "third"}
+
+
+@pytest.mark.both_databases
+async def test_who_is_cancelled_at_the_commit_has_written_and_is_told_of(where: Path | str) -> None:
+    async with Store(where) as store:
+        told, committing = asyncio.Event(), asyncio.Event()
+        event.listen(store._database.writer.sync_engine, "commit", lambda _: committing.set())
+
+        async def tell() -> None:
+            told.set()
+
+        async def writes() -> None:
+            async with store.write() as transaction:
+                transaction.after_commit.append(tell)
+                await keys.create_tenant(store, "a", "T", NOW)
+
+        writer = asyncio.create_task(writes())
+        await committing.wait()
+        writer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writer
+        await asyncio.wait_for(told.wait(), 5)
+        assert [one.id for one in await keys.tenants(store)] == ["a"]
+
+
+async def test_a_connection_that_goes_in_the_middle_fails_all_who_share_its_commit(postgres: PostgresServer) -> None:
+    with postgres.database() as where:
+        async with Store(where) as store:
+
+            async def writes(name: str) -> None:
+                async with store.write():
+                    await keys.create_tenant(store, name, "T", NOW)
+                    if name == "second":
+                        await asyncio.to_thread(_cut, where)
+                        await keys.create_tenant(store, "after", "T", NOW)
+
+            names = ("first", "second", "third")
+            done = await asyncio.gather(*(writes(name) for name in names), return_exceptions=True)
+            assert [type(one) for one in done[:2]] == [Busy, Busy]
+            there = {one.id for one in await keys.tenants(store)}
+            assert there == ({"third"} if done[2] is None else set())
+            await keys.create_tenant(store, "later", "T", NOW)
 
 
 async def test_two_servers_do_not_serve_one_database(postgres: PostgresServer) -> None:
