@@ -8,7 +8,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -21,16 +21,18 @@ from ..sfu.types import Listener, MediaSettings
 from .api.health import Health
 from .api.patience import Patience
 from .api.server import PUBLIC_URL, Api, refusals
+from .audit.export import Export
 from .keyring import BadKeyring, Keyring
 from .keyring import load as load_keyring
 from .live.live import Live
 from .metrics import Metrics
 from .pages import Pages
+from .retention import Kept, Retention
 from .secret import Clock, Random
 from .secret import now as wall_clock
 from .settings import Settings, split_address
 from .signaling import Signaling
-from .store.store import Store, Unusable
+from .store.store import Busy, Store, Unusable
 from .visits.refused import Refused
 from .visits.scene import Policy
 from .visits.service import Visits
@@ -129,11 +131,21 @@ class App:
             self.store = await stack.enter_async_context(Store(settings.database, serves=True))
         except Unusable as error:
             raise CannotStart(f"{settings.database_setting}: {error}") from None
+        await self._start_export()
+        kept = Kept(
+            telemetry=timedelta(days=settings.retention.telemetry_days),
+            rooms=timedelta(days=settings.retention.rooms_days),
+            statistics=timedelta(days=settings.retention.statistics_days),
+            audit_years=settings.retention.audit_years,
+        )
+        self.retention = Retention(self.store, kept, self._clock, self._random)
         policy = Policy(
             public_url=self.public_url,
             open_before=timedelta(minutes=settings.rooms.open_before_minutes),
             close_after=timedelta(minutes=settings.rooms.close_after_minutes),
             hosts_by_link=settings.hosts.by_link,
+            audit_kept=kept.audit,
+            read_again=timedelta(minutes=settings.audit.read_again_minutes),
         )
         self.visits = Visits(self.store, policy, clock=self._clock, random=self._random)
         await self.visits.start()
@@ -149,6 +161,21 @@ class App:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()
+
+    async def _start_export(self) -> None:
+        export = Export(self.store, self.keyring, self.settings.audit_folder(), self._clock)
+        try:
+            export.prepare()
+        except OSError as error:
+            raise CannotStart(f"audit.export: can't use {self.settings.audit_folder()}: {error.strerror}") from None
+        # Last of all that writes: nothing comes after the head that is signed as the server stops.
+        self._stack.push_async_callback(_tried, export.run)
+        self._stack.push_async_callback(_cancel, asyncio.create_task(self._export(export)))
+
+    async def _export(self, export: Export) -> None:
+        while True:
+            await _tried(export.run)
+            await asyncio.sleep(self.settings.audit.export_seconds)
 
     def _web_app(self, metrics: Metrics) -> web.Application:
         settings = self.settings
@@ -224,6 +251,12 @@ class App:
                 # That the database is away, the store has said once.
                 if not (isinstance(error, Refused) and error.name == "unavailable"):
                     log.exception("opening and closing rooms failed")
+            try:
+                await self.retention.tick()
+            except Busy:
+                pass  # the store has said so
+            except Exception:
+                log.exception("forgetting in time failed")
 
     async def _end_when_taken(self) -> None:
         await self.store.taken.wait()
@@ -272,6 +305,13 @@ def _peer(request: web.Request) -> str:
 def _forwarded(request: web.Request) -> str:
     # The last address is the one that our own proxy saw; whatever stands before it anyone can write.
     return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or _peer(request)
+
+
+async def _tried(export: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await export()
+    except Exception:
+        log.exception("the heads of the audit trail can't be exported")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

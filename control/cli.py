@@ -1,4 +1,4 @@
-"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `config`."""
+"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `audit`, `config`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from . import keyring as keyring_file
 from . import settings as configuration
 from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
+from .audit import cli as audit_cli
+from .audit.acting import OPERATOR, acts
 from .secret import now
 from .settings import BadSettings, Settings
 from .store import keys as key_store
@@ -259,7 +261,8 @@ def tenants_create(tenant: str, name: str | None, config: Path | None, data: Pat
 
     async def create() -> None:
         async with _store(config, data) as store:
-            await key_store.create_tenant(store, tenant, name or tenant, now())
+            with acts(OPERATOR):
+                await key_store.create_tenant(store, tenant, name or tenant, now())
 
     try:
         asyncio.run(create())
@@ -322,7 +325,8 @@ def keys_create(tenant: str, name: str, scopes: tuple[str, ...], config: Path | 
 
     async def create() -> tuple[str, str]:
         async with _store(config, data) as store:
-            return await key_store.create_key(store, tenant, name, sorted(set(scopes)), now(), os.urandom)
+            with acts(OPERATOR):
+                return await key_store.create_key(store, tenant, name, sorted(set(scopes)), now(), os.urandom)
 
     try:
         key_id, secret = asyncio.run(create())
@@ -356,10 +360,84 @@ def keys_revoke(key: str, config: Path | None, data: Path | None) -> None:
 
     async def revoke() -> None:
         async with _store(config, data) as store:
-            await key_store.revoke_key(store, key, now())
+            with acts(OPERATOR):
+                await key_store.revoke_key(store, key, now())
 
     try:
         asyncio.run(revoke())
     except key_store.Unknown:
         raise _Stop(f"KEY: there is no key {key}") from None
     click.echo(key)
+
+
+@main.group()
+def audit() -> None:
+    """The audit trail: who did what about whom, and whether anybody has changed it since."""
+
+
+@audit.command("verify")
+@click.option("--tenant", help="One tenant's trail only.")
+@click.option(
+    "--keys",
+    "public_keys",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Public keys that `vardrum audit keys` printed, kept elsewhere; instead of the keyring's.",
+)
+@click.option(
+    "--heads",
+    "others",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Lines that `vardrum audit head` printed, kept elsewhere. Repeatable.",
+)
+@config_option
+@data_option
+def audit_verify(
+    tenant: str | None, public_keys: Path | None, others: tuple[Path, ...], config: Path | None, data: Path | None
+) -> None:
+    """Check every entry, and the signed heads against them; exit status 1 when anything doesn't fit."""
+    settings = _load(config, _overrides(data, None, None, None))
+
+    async def check() -> None:
+        async with _store(config, data) as store:
+            report = await audit_cli.check(store, settings, public_keys, others, tenant)
+        for problem in report.problems:
+            click.echo(str(problem))
+        if report.problems:
+            raise _Stop(f"{len(report.problems)} things don't fit, in {report.entries} entries")
+        click.echo(f"{report.entries} entries and {report.heads} signed heads: everything fits")
+
+    try:
+        asyncio.run(check())
+    except audit_cli.Unusable as error:
+        raise _Stop(str(error)) from None
+
+
+@audit.command("head")
+@config_option
+@data_option
+def audit_head(config: Path | None, data: Path | None) -> None:
+    """Print each tenant's signed head, to be kept where nobody of this machine can write."""
+    settings = _load(config, _overrides(data, None, None, None))
+
+    async def show() -> None:
+        async with _store(config, data) as store:
+            async for line in audit_cli.signed_heads(store, audit_cli.keyring(settings)):
+                click.echo(line)
+
+    try:
+        asyncio.run(show())
+    except audit_cli.Unusable as error:
+        raise _Stop(str(error)) from None
+
+
+@audit.command("keys")
+@config_option
+@data_option
+def audit_keys(config: Path | None, data: Path | None) -> None:
+    """Print the public keys of signed heads, and their fingerprints."""
+    settings = _load(config, _overrides(data, None, None, None))
+    try:
+        click.echo(audit_cli.shown_keys(audit_cli.public_keys(audit_cli.keyring(settings))))
+    except audit_cli.Unusable as error:
+        raise _Stop(str(error)) from None

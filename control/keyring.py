@@ -49,6 +49,11 @@ class Keyring:
         self.current = current
         self._random = random
 
+    @property
+    def names(self) -> list[str]:
+        """Of all keys that are here, also former ones."""
+        return sorted(self._keys)
+
     def seal(self, plain: bytes, about: str) -> bytes:
         """`plain` under AES-256-GCM with a random nonce: key's name, NUL, nonce (12 bytes), ciphertext and tag.
 

@@ -170,6 +170,27 @@ class Rooms(_Part):
     close_after_minutes: Annotated[int, Field(ge=0, le=24 * 60)]
 
 
+class Audit(_Part):
+    export: str
+    export_seconds: Annotated[int, Field(ge=1, le=24 * 3600)]
+    read_again_minutes: Annotated[int, Field(ge=0, le=24 * 60)]
+
+
+class Retention(_Part):
+    rooms_days: Annotated[int, Field(ge=1, le=3650)]
+    telemetry_days: Annotated[int, Field(ge=1, le=3650)]
+    statistics_days: Annotated[int, Field(ge=1, le=36500)]
+    # HSLF-FS 2016:40, 4 kap. 9 §
+    audit_years: Annotated[int, Field(ge=5, le=100)]
+
+    @field_validator("statistics_days")
+    @classmethod
+    def _outlives(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("rooms_days", 0):
+            raise ValueError("is less than retention.rooms_days (expected at least as many)")
+        return value
+
+
 class Log(_Part):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["json", "text"]
@@ -191,6 +212,8 @@ class Settings(BaseSettings):
     metrics: Metrics
     hosts: Hosts
     rooms: Rooms
+    audit: Audit
+    retention: Retention
     log: Log
 
     @classmethod
@@ -208,6 +231,10 @@ class Settings(BaseSettings):
     def keyring_file(self) -> Path:
         """Where the installation's keys are."""
         return Path(self.keyring) if self.keyring else self.data / KEYRING
+
+    def audit_folder(self) -> Path:
+        """Where signed heads of the audit trail are appended to."""
+        return Path(self.audit.export) if self.audit.export else self.data / "audit"
 
     @property
     def database(self) -> Path | str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import ValidationError
 
+from ..audit.acting import SYSTEM, Acting, Known
 from ..secret import digest
 from ..store import queries
 from ..store.store import Store
@@ -86,6 +87,17 @@ async def of_session(visits: Visits, token: str) -> Caller:
         raise Refused("not-allowed", "only a host who is admitted to the room may do this")
     actor = Actor(id=session.participant, name=session.display_name, participant=session.participant)
     return Caller(id=session.id, secret=token, tenant=session.tenant, scopes=frozenset(), room=session.room, host=actor)
+
+
+def acting(who: Caller | None, named: Actor | None) -> Acting:
+    """Who acts, for the audit trail: a host, whom the key's portal names, or the key where it names nobody."""
+    if who is None:
+        return SYSTEM
+    if who.host is not None:
+        return Acting(Known.HOST, who.host.id, who.host.name, who.host.care_unit)
+    if named is None:
+        return Acting(Known.KEY, who.id, key=who.id)
+    return Acting(Known.KEY, named.id, named.name, named.care_unit, who.id)
 
 
 class ActorBody(Body):

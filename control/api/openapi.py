@@ -60,7 +60,9 @@ def _operation(route: Route, refs: dict[tuple[Any, str], str]) -> dict[str, Any]
     success: dict[str, Any] = {"description": "Done."}
     if route.answer is not None:
         success["content"] = {"application/json": {"schema": {"$ref": refs[(route.answer, "serialization")]}}}
-    if route.method == "PATCH" or (route.answer is not None and "{" in route.path):
+        for kind in route.kinds:
+            success["content"][kind] = {"schema": {"type": "object" if kind.endswith("json") else "string"}}
+    if route.method == "PATCH" or (route.answer is not None and "{" in route.path and not route.kinds):
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
     operation: dict[str, Any] = {
         "summary": route.summary,

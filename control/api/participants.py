@@ -41,6 +41,7 @@ async def _find(asked: Asked) -> Participant:
     found = next((one for one in room.participants if one.id == asked.participant), None)
     if found is None:
         raise Refused("not-found", "there is no such participant in this room")
+    await asked.visits.seen([room], "participant")
     return found
 
 
@@ -73,6 +74,7 @@ async def listed(asked: Asked) -> Answer:
     """List who is invited, in the order they were."""
     query: ParticipantQuery = asked.query
     room = await asked.visits.snapshot(asked.room, tenant=asked.tenant)
+    await asked.visits.seen([room], "participants")
     after = after_cursor(query.cursor) or ""
     people = [one for one in room.participants if one.id > after]
     items = [ParticipantView.of(one, contact=asked.contact) for one in people[: query.limit]]

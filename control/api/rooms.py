@@ -98,13 +98,16 @@ async def listed(asked: Asked) -> Answer:
         after=after_cursor(query.cursor),
     )
     rooms, last = await asked.visits.rooms(asked.tenant, chosen, query.limit)
+    await asked.visits.seen(rooms, "list")
     return Answer(RoomList(items=[RoomView.of(one) for one in rooms], next=cursor_of(last)))
 
 
 @routes.add("GET", "/v1/rooms/{room}", scope=Scope.ROOMS_READ, answer=RoomView)
 async def read(asked: Asked) -> Answer:
     """Read a visit."""
-    return _shown(await asked.visits.snapshot(asked.room, tenant=asked.tenant), asked)
+    room = await asked.visits.snapshot(asked.room, tenant=asked.tenant)
+    await asked.visits.seen([room], "room")
+    return _shown(room, asked)
 
 
 @routes.add(

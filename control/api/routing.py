@@ -13,16 +13,20 @@ from ..secret import ID
 from ..visits.refused import Refused
 from ..visits.service import Visits
 from ..visits.values import Actor
+from .accept import preferred
 from .caller import Caller, Scope
+
+JSON = "application/json"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler answers; the body is a view, or nothing."""
+    """What a handler answers; the body is a view, or nothing, or a text of another kind than JSON."""
 
-    body: BaseModel | None = None
+    body: BaseModel | str | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Asked:
     actor: Actor | None
     body: Any
     query: Any
+    kinds: tuple[str, ...] = ()
 
     def path(self, name: str) -> str:
         return self.http.match_info[name]
@@ -80,6 +85,11 @@ class Asked:
         """Whether phone numbers and addresses are shown: to portals, not to a host's session."""
         return self.known.host is None
 
+    @property
+    def kind(self) -> str:
+        """What the body of the answer is to be: JSON, or one of the route's `kinds` where that is preferred."""
+        return preferred(self.http.headers.get("Accept"), (JSON, *self.kinds))
+
     def version(self) -> int | None:
         """If-Match (RFC 9110, section 13.1.1); None for `*`. Raises Refused `version-mismatch`."""
         given = self.http.headers.get("If-Match")
@@ -105,6 +115,7 @@ class Route:
         hosts: whether a host's session token will do for its own room (◆).
         body: model of the request's body; a body that may be missing is read as `{}`.
         answer: model of the answer's body.
+        kinds: what else than JSON the answer can be, by `Accept`.
         problems: names of refusals beside those that every route has.
     """
 
@@ -118,6 +129,7 @@ class Route:
     body_optional: bool = False
     query: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    kinds: tuple[str, ...] = ()
     status: int = 200
     problems: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,16 +13,17 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from ..audit.acting import acts
 from ..secret import Clock, Random
 from ..store.store import Busy, Store
 from ..visits.refused import FieldError, Refused
 from ..visits.service import Visits
-from . import admission, caller, events, participants, problems, rooms, sessions
+from . import admission, audit, caller, events, participants, people, problems, rooms, sessions
 from .caller import ACTOR_HEADER, KEY_PREFIX, Caller, Scope
 from .idempotency import HEADER as IDEMPOTENCY_HEADER
 from .idempotency import Idempotency, Kept
 from .patience import Patience
-from .routing import Answer, Asked, Route
+from .routing import JSON, Answer, Asked, Route
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +33,13 @@ TABLE: tuple[Route, ...] = (
     *admission.routes.table,
     *sessions.routes.table,
     *events.routes.table,
+    *audit.routes.table,
+    *people.routes.table,
 )
-JSON = "application/json"
 # Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
 BODY_WITHIN = 20.0
+# A reference of a portal's may have braces in it, which aiohttp leaves out by itself.
+_NAMED = re.compile(r"{(\w+)}")
 PATCH_TYPES = ("application/merge-patch+json", JSON)
 
 
@@ -61,7 +66,7 @@ class Api:
 
     def routes(self, table: Iterable[Route] = TABLE) -> list[web.RouteDef]:
         """For `app.add_routes`."""
-        return [web.route(one.method, one.path, self._handler(one)) for one in table]
+        return [web.route(one.method, _NAMED.sub(r"{\1:[^/]+}", one.path), self._handler(one)) for one in table]
 
     def _handler(self, route: Route) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
@@ -78,6 +83,12 @@ class Api:
         who = await self._caller(route, request)
         acting = self._actor(route, request, who)
         body = await _read(request)
+        with acts(caller.acting(who, acting)):
+            return await self._run(route, request, who, acting, body)
+
+    async def _run(
+        self, route: Route, request: web.Request, who: Caller | None, acting: Any, body: bytes
+    ) -> web.Response:
         asked = Asked(
             http=request,
             visits=self.visits,
@@ -86,6 +97,7 @@ class Api:
             actor=acting,
             body=_body(route, request, body),
             query=_query(route, request),
+            kinds=route.kinds,
         )
         key = request.headers.get(IDEMPOTENCY_HEADER)
         if key is None or who is None or route.method == "GET":
@@ -180,8 +192,9 @@ def _kept(answer: Answer) -> Kept:
     headers = dict(answer.headers)
     if answer.body is None:
         return Kept(answer.status, headers, "")
-    headers["Content-Type"] = JSON
-    return Kept(answer.status, headers, answer.body.model_dump_json())
+    headers["Content-Type"] = answer.content_type
+    text = answer.body if isinstance(answer.body, str) else answer.body.model_dump_json()
+    return Kept(answer.status, headers, text)
 
 
 def _response(kept: Kept) -> web.Response:

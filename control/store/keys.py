@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..secret import Ids, Random, digest, new_secret
-from . import queries
+from . import audit, queries
 from .models import ApiKey, Tenant
 from .store import Store
 
@@ -25,6 +25,7 @@ async def create_tenant(store: Store, tenant: str, name: str, now: datetime) -> 
         if await transaction.db.get(Tenant, tenant) is not None:
             raise Taken(tenant)
         transaction.db.add(Tenant(id=tenant, name=name, created_at=now))
+        audit.record(transaction, "tenant.created", tenant=tenant, at=now)
 
 
 async def tenants(store: Store) -> Sequence[Tenant]:
@@ -49,6 +50,8 @@ async def create_key(
             created_at=now,
         )
         transaction.db.add(key)
+        detail = {"key": key.id, "scopes": list(scopes)}
+        audit.record(transaction, "key.created", tenant=tenant, at=now, detail=detail, random=random)
     return key.id, secret
 
 
@@ -63,4 +66,6 @@ async def revoke_key(store: Store, key_id: str, now: datetime) -> None:
         key = await transaction.db.get(ApiKey, key_id)
         if key is None:
             raise Unknown(key_id)
-        key.revoked_at = key.revoked_at or now
+        if key.revoked_at is None:
+            key.revoked_at = now
+            audit.record(transaction, "key.revoked", tenant=key.tenant, at=now, detail={"key": key.id})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Dialect, ForeignKey, Index, Integer, LargeBinary, String, text
+from sqlalchemy import JSON, BigInteger, Boolean, Dialect, ForeignKey, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -67,6 +67,7 @@ class Room(Base):
         ),
         Index("rooms_by_state_and_time", "state", "opens_at", "closes_at"),
         Index("rooms_by_care_unit", "tenant", "care_unit_key"),
+        Index("rooms_by_retention", "retained", "ended_at"),
     )
 
     id: Mapped[str] = mapped_column(String(48), primary_key=True)
@@ -91,7 +92,10 @@ class Room(Base):
     identity_policy: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    # When it was over: ended, or cancelled.
     ended_at: Mapped[datetime | None]
+    # How much of it is still kept: see `retention.py`.
+    retained: Mapped[int] = mapped_column(Integer, default=0)
     version: Mapped[int] = mapped_column(Integer, default=1)
 
 
@@ -195,3 +199,58 @@ class Answer(Base):
     nonce: Mapped[bytes]
     sealed: Mapped[bytes]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class AuditEntry(Base):
+    """One entry of a tenant's audit trail: see `audit/entry.py`. It outlives the room that it is about.
+
+    `at` is a number and `detail` is text, so that an entry is hashed as it is kept.
+    """
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        Index("audit_by_room", "tenant", "room"),
+        Index("audit_by_patient", "tenant", "patient_ref"),
+        Index("audit_by_person", "tenant", "person_ref"),
+        Index("audit_by_actor", "tenant", "actor_id"),
+        Index("audit_by_time", "tenant", "at"),
+        Index("audit_by_action", "tenant", "action"),
+    )
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[int] = mapped_column(BigInteger)
+    action: Mapped[str] = mapped_column(String(48))
+    outcome: Mapped[str] = mapped_column(String(16))
+    care_unit: Mapped[str | None] = mapped_column(String(200))
+    known: Mapped[str] = mapped_column(String(16))
+    actor_key: Mapped[str | None] = mapped_column(String(48))
+    actor_care_unit: Mapped[str | None] = mapped_column(String(200))
+    room: Mapped[str | None] = mapped_column(String(48))
+    participant: Mapped[str | None] = mapped_column(String(48))
+    detail: Mapped[str] = mapped_column(Text)
+    actor_id: Mapped[str | None] = mapped_column(String(200))
+    actor_name: Mapped[str | None] = mapped_column(String(200))
+    patient_ref: Mapped[str | None] = mapped_column(String(200))
+    person_name: Mapped[str | None] = mapped_column(String(200))
+    person_ref: Mapped[str | None] = mapped_column(String(200))
+    reason: Mapped[str | None] = mapped_column(String(500))
+    salts: Mapped[bytes]
+    digests: Mapped[bytes]
+    erased_by: Mapped[int | None] = mapped_column(BigInteger)
+    hash: Mapped[bytes]
+
+
+class AuditHead(Base):
+    """The end of a tenant's audit trail; whoever writes an entry changes this row in the same transaction.
+
+    `exported_number` and `exported_line` (SHA-256 of the line) are those of the last signed head in the export file.
+    """
+
+    __tablename__ = "audit_heads"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes]
+    exported_number: Mapped[int] = mapped_column(BigInteger, default=0)
+    exported_line: Mapped[bytes | None]

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .models import ApiKey, EmbedToken, Event, Participant, Room, Session, Tenant
+from .retention import Retained
 
 __all__ = ["IntegrityError"]
 
@@ -18,7 +19,9 @@ __all__ = ["IntegrityError"]
 async def room(db: AsyncSession, room_id: str, tenant: str | None) -> Room | None:
     """The room, where it is the tenant's; `tenant` None asks for whoever's it is."""
     found = await db.get(Room, room_id)
-    return found if found is not None and tenant in (None, found.tenant) else None
+    if found is None or found.retained >= Retained.NO_PEOPLE:
+        return None
+    return found if tenant in (None, found.tenant) else None
 
 
 async def participants(db: AsyncSession, room_id: str) -> Sequence[Participant]:
@@ -82,7 +85,7 @@ class RoomFilter:
 
 async def rooms(db: AsyncSession, tenant: str, chosen: RoomFilter, limit: int) -> Sequence[Room]:
     """Rooms of the tenant in the order they were made."""
-    query = select(Room).where(Room.tenant == tenant).order_by(Room.id).limit(limit)
+    query = select(Room).where(Room.tenant == tenant, Room.retained < Retained.NO_PEOPLE).order_by(Room.id).limit(limit)
     if chosen.state is not None:
         query = query.where(Room.state == chosen.state)
     if chosen.starts_from is not None:

@@ -60,6 +60,10 @@ class Transaction:
         self.db = db
         self.after_commit: list[AfterCommit] = []
         self.events: list[Event] = []
+        # Awaited in the transaction when all else is done in it.
+        self.before_commit: list[AfterCommit] = []
+        # Entries of the audit trail, which is chained as the transaction commits: see `audit`.
+        self.audited: list[dict[str, Any]] = []
 
     def record(self, event: Event) -> None:
         """Writes down what happened; its `position` is given at the end, so it isn't to be found in here before."""
@@ -155,6 +159,8 @@ class Store:
                         yield transaction
                     finally:
                         _current.reset(token)
+                    for callback in transaction.before_commit:
+                        await callback()
                     await _count(transaction)
                 # The task may be cancelled by a client that went away; who listens must still hear of what is on disk.
                 telling = asyncio.create_task(_tell(turn, transaction.after_commit))

@@ -45,6 +45,7 @@ def act(
     if verb is Verb.MUTE:
         if arrival.state not in INSIDE:
             raise Refused("state-conflict", f"cannot mute someone who is {arrival.state}")
+        scene.audit("participant.muted", participant.id, by, session=arrival.id, reason=reason)
     elif verb is Verb.IDENTIFY:
         _identify(scene, participant, arrival, by, host or by.participant)
     elif verb is Verb.ADMIT:
@@ -142,6 +143,7 @@ def record_identity(
         by,
         session=arrival.id,
         method=method,
+        level="document",
         document_type=document_type,
     )
     return participant

@@ -203,7 +203,8 @@ def happened(scene: Scene, session: models.Session, type: str, data: Mapping[str
     asked = data.get("reason") == "asked"  # that anyone may who is here, and those who wait do
     if scene.state not in LIVE or (State(session.state) not in INSIDE and not asked):
         return False
-    scene.note(type, session.participant, None, **data)
+    figures: dict[str, Any] = dict(data)
+    scene.note(type, session.participant, None, **figures)
     return True
 
 

@@ -112,6 +112,7 @@ def merged(present: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, An
 def cancel(scene: Scene) -> None:
     """Cancels a room that nobody is in; its links and sessions end."""
     if scene.move_room(RoomEvent.CANCEL):
+        scene.room.ended_at = scene.now
         for session in scene.open_sessions():
             scene.close(session)
 
@@ -125,7 +126,7 @@ def lock(scene: Scene, by: Actor, locked: bool) -> None:
         scene.room.locked = locked
         scene.room.updated_at = scene.now
         scene.room.version += 1
-        scene.note("room.updated", by=by, fields=["locked"])
+        scene.note("room.updated", by=by, act="room.locked" if locked else "room.unlocked", fields=["locked"])
 
 
 def end(scene: Scene, by: Actor | None) -> None:

@@ -86,6 +86,7 @@ def renew_link(scene: Scene, participant_id: str, by: Actor | None) -> Invited:
     secret = new_secret("", scene.world.random)
     participant.link = digest(secret)
     scene.changed = True
+    scene.audit("participant.link_renewed", participant.id, by)
     for session in scene.open_sessions():
         by_link = session.participant == participant.id and not session.vouched and not session.admitted_browser
         if by_link and session.state in (State.INVITED, State.WAITING, State.IDENTIFYING, State.LEFT):
@@ -114,7 +115,7 @@ def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Ac
         setattr(participant, name, value)
     if different:
         participant.version += 1
-        scene.note("room.updated", participant.id, by, fields=sorted(different))
+        scene.note("room.updated", participant.id, by, act="participant.updated", fields=sorted(different))
     return participant
 
 
@@ -130,7 +131,7 @@ def withdraw(scene: Scene, participant_id: str, by: Actor | None) -> None:
         scene.close(session)
     participant.deleted_at = scene.now
     participant.link = None
-    scene.note("room.updated", participant.id, by, fields=["participants"])
+    scene.note("room.updated", participant.id, by, act="participant.withdrawn", fields=["participants"])
     del scene.participants[participant.id]
 
 
@@ -150,6 +151,8 @@ async def embed_token(scene: Scene, participant_id: str, who: Vouched | None, by
             expires_at=expires_at,
         )
     )
+    known = who and {"method": who.method, "level": who.level}
+    scene.audit("participant.vouched", participant.id, by, identity=known)
     return EmbedToken(secret, expires_at)
 
 

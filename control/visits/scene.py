@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..audit.acting import Acting, Known, acting
 from ..secret import Ids, Random
-from ..store import models, queries
+from ..store import audit, models, queries
 from ..store.store import Transaction
 from . import views
 from .refused import Refused
@@ -28,6 +29,24 @@ ENTERED = {
     State.REMOVED: "participant.removed",
 }
 
+# What happens by itself or is a measurement; every other event is somebody's act, and in the audit trail too.
+UNAUDITED = frozenset(
+    {
+        "room.opened",
+        "room.started",
+        "participant.connected",
+        "participant.lost",
+        "media.degraded",
+        "media.restored",
+        "fallback.needed",
+        "feedback.given",
+    }
+)
+# What hosts type can be anything, also the number of a document.
+TYPED = frozenset({"document_type"})
+# What people do to their own arrival.
+THEMSELVES = frozenset({Event.ARRIVE, Event.RETURN, Event.LEAVE})
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -38,12 +57,16 @@ class Policy:
         open_before: how long before `starts_at` a room opens.
         close_after: how long after `ends_at` it closes.
         hosts_by_link: whether a host's link is enough to come in at once (only in `demo`).
+        audit_kept: how long entries of the audit trail are kept.
+        read_again: for how long the same reader of the same room counts as one access in the audit trail.
     """
 
     public_url: str
     open_before: timedelta = timedelta(minutes=15)
     close_after: timedelta = timedelta(minutes=30)
     hosts_by_link: bool = False
+    audit_kept: timedelta = timedelta(days=5 * 366)
+    read_again: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -95,12 +118,31 @@ class Scene:
 
     # -- the record --
 
-    def note(self, kind: str, participant: str | None = None, by: Actor | None = None, **data: Any) -> None:
-        """Writes an event down, with who did it.
+    def note(
+        self,
+        kind: str,
+        participant: str | None = None,
+        by: Actor | None = None,
+        *,
+        act: str | None = None,
+        said: str | None = None,
+        themselves: bool = False,
+        **data: Any,
+    ) -> None:
+        """Writes an event down, with who did it, and where it is an act, in the audit trail too.
 
         `data` goes to portals and lies in their logs: ids and words of ours, never a name or what somebody has typed.
+
+        Args:
+            act: what the audit trail calls it, where the event's type says less.
+            said: a reason that somebody has typed: for the audit trail only, where it can be erased.
+            themselves: whether the participant did it.
         """
         self.changed = True
+        if kind not in UNAUDITED:
+            who = self._themselves(participant) if themselves and participant is not None and by is None else None
+            words = {key: value for key, value in data.items() if key not in TYPED}
+            self.audit(act or kind, participant, by, who=who, reason=said, **words)
         if by is not None:
             data["by"] = views.acted(by)
         self.transaction.record(
@@ -114,6 +156,44 @@ class Scene:
                 data={key: value for key, value in data.items() if value is not None},
             )
         )
+
+    def audit(
+        self,
+        action: str,
+        participant: str | None = None,
+        by: Actor | None = None,
+        *,
+        who: Acting | None = None,
+        reason: str | None = None,
+        outcome: str = "done",
+        **detail: Any,
+    ) -> None:
+        """Writes an act in this room into the audit trail, in this transaction (`store.audit.record`).
+
+        `by` None is whoever makes the call. `detail` is ids and words of ours.
+        """
+        person = self.participants.get(participant or "")
+        audit.record(
+            self.transaction,
+            action,
+            tenant=self.room.tenant,
+            at=self.now,
+            by=who or acted(by),
+            care_unit=self.room.care_unit_key,
+            room=self.room.id,
+            participant=participant,
+            patient_ref=self.room.patient_ref,
+            person_name=(person.display_name or None) if person is not None else None,
+            person_ref=None if person is None else person.external_ref,
+            reason=reason,
+            outcome=outcome,
+            detail=detail,
+            random=self.world.random,
+        )
+
+    def _themselves(self, participant: str) -> Acting:
+        person = self.participants[participant]
+        return Acting(Known.HOST if person.host else Known.PARTICIPANT, person.id, person.display_name)
 
     def snapshot(self) -> RoomSnapshot:
         return views.snapshot(self.room, self.participants.values(), self.open_sessions(), self.now)
@@ -250,7 +330,10 @@ class Scene:
             session.identifying_host = None
         second = None if self.participants[session.participant].session == session.id else True
         kind = "participant.held" if event is Event.HOLD else ENTERED[state]
-        self.note(kind, session.participant, by, session=session.id, second=second, **data)
+        alone = event in THEMSELVES and not data.get("lost")
+        self.note(
+            kind, session.participant, by, said=reason, themselves=alone, session=session.id, second=second, **data
+        )
         if former is State.ADMITTED:
             self._release_whom_identifies(session.participant)
         self.start_if_met()
@@ -290,3 +373,14 @@ class Scene:
                 self.host(by.participant)
             except Refused:
                 raise Refused("not-allowed", "only a host who is admitted to this room may do this") from None
+
+
+def acted(by: Actor | None) -> Acting:
+    """Who acts, for the audit trail: a host by their session, or whom the caller names."""
+    called = acting()
+    if by is None:
+        return called
+    if by.participant is not None:
+        return Acting(Known.HOST, by.participant, by.name, by.care_unit)
+    known = Known.KEY if called.known is Known.SYSTEM else called.known
+    return Acting(known, by.id, by.name, by.care_unit, called.key)

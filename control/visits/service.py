@@ -10,13 +10,16 @@ from typing import Any
 
 import structlog
 
+from ..audit.acting import acting
 from ..secret import Clock, Ids, Random
 from ..secret import now as wall_clock
-from ..store import queries
+from ..store import audit, queries
 from ..store.store import Busy, Db, Store, Transaction
-from . import admission, arrivals, bookings, feed, invitations, views
+from . import admission, arrivals, bookings, erasure, feed, invitations, views
 from .bookings import NewRoom
+from .erasure import Erased
 from .invitations import NewParticipant
+from .reading import Readings
 from .refused import FieldError, Refused, TokenRefused
 from .rules import INSIDE, LIVE, State
 from .scene import LOST_FOR, Policy, Scene, World
@@ -41,6 +44,7 @@ class Visits:
         self.clock = clock
         self.random = random
         self._ids = Ids(random)
+        self._readings = Readings(policy.read_again)
         self._room_callbacks: list[RoomCallback] = []
         self._mute_callbacks: list[MuteCallback] = []
         # Rooms whose listeners are being told; True when they have changed again meanwhile.
@@ -287,6 +291,39 @@ class Visits:
         """The portal (`by`) vouches for somebody it has logged in."""
         async with self._scene(room, tenant) as (scene, _):
             return await invitations.embed_token(scene, participant, vouched, by or Actor("portal", "portal"))
+
+    async def seen(self, rooms: Sequence[RoomSnapshot], how: str) -> None:
+        """Writes down that whoever calls is told of the people in these rooms; before they are.
+
+        Args:
+            how: `room`, `list`, `participant` or whatever else tells of them, such as `report`.
+        """
+        who, now = acting(), self.clock()
+        fresh = self._readings.fresh(who, rooms, now)
+        if not fresh:
+            return
+        async with self._write() as transaction:
+            for room in fresh:
+                audit.record(
+                    transaction,
+                    "room.read",
+                    tenant=room.tenant,
+                    at=now,
+                    care_unit=room.care_unit.hsa_id or room.care_unit.name,
+                    room=room.id,
+                    patient_ref=room.patient_ref,
+                    detail={"how": how},
+                    random=self.random,
+                )
+        self._readings.written(who, fresh, now)
+
+    async def erase_person(self, tenant: str, reference: str) -> Erased:
+        """Erases whoever has this reference of the portal's: see `erasure.erase`."""
+        async with self._write() as transaction:
+            erased, scenes = await erasure.erase(self._world(), transaction, tenant, reference)
+            for scene in scenes:
+                self._tell_after(transaction, scene)
+        return erased
 
     async def tick(self) -> None:
         """Opens and closes rooms, lets the lost leave; called once a second. One transaction a room."""

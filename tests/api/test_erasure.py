@@ -1,0 +1,179 @@
+"""Erasing a person: what may go is gone from every table, what the law wants stays, and the trail still verifies."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from vardrum.control.audit.cli import public_keys
+from vardrum.control.audit.verify import verify
+from vardrum.tests.api.installation import Installation, Visit
+from vardrum.tests.api.test_audit import entries
+
+ANNA = {
+    "role": "patient",
+    "display_name": "Anna Berg",
+    "external_ref": "anna",
+    "phone": "+46701234567",
+    "email": "anna@example.org",
+    "language": "fi",
+}
+DOCTOR = {"role": "caregiver", "display_name": "Doctor", "host": True, "external_ref": "doctor"}
+
+
+async def visit_of(here: Installation, **fields: Any) -> Visit:
+    return await here.book(patient_ref="anna", participants=[ANNA, DOCTOR], **fields)
+
+
+async def gone_by(here: Installation) -> Visit:
+    """A visit that Anna was in, and that is over."""
+    visit = await visit_of(here)
+    host = await visit.host()
+    identity = {"method": "bankid", "level": "loa3", "subject": "191212121212", "name": "Anna B Berg"}
+    made = await here.ask("POST", visit.of("Anna Berg") + "/sessions", {"identity": identity})
+    opened = await here.ask("POST", "/v1/sessions", {"embed_token": made.body["embed_token"]}, key="")
+    await here.visits.arrive(opened.body["id"])
+    await visit.act("Anna Berg", "admit")
+    await visit.act("Anna Berg", "remove", reason="Anna Berg was loud")
+    await here.ask("POST", visit.of("Doctor") + "/hold", {}, key=host.token, actor=None)
+    await here.ask("POST", f"{visit.path}/end", {})
+    return visit
+
+
+def left_of(here: Installation, *words: str) -> list[str]:
+    """Cells of the database in which one of these words still stands."""
+    found = []
+    with sqlite3.connect(here.app.store.path) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            cursor = database.execute(f"SELECT * FROM {table}")
+            names = [one[0] for one in cursor.description]
+            for row in cursor:
+                found += [
+                    f"{table}.{name}"
+                    for name, value in zip(names, row, strict=True)
+                    if any(word in str(value) for word in words)
+                ]
+    return sorted(set(found))
+
+
+async def problems(here: Installation) -> list[Any]:
+    report = await verify(here.app.store, here.app.settings.audit_folder(), public_keys(here.app.keyring))
+    return list(report.problems)
+
+
+async def test_what_is_known_of_a_person_is_gone_and_the_trail_verifies(here: Installation) -> None:
+    visit = await gone_by(here)
+    assert left_of(here, "Anna", "+4670", "anna@")
+    reply = await here.ask("DELETE", "/v1/people/anna")
+    assert reply.status == 200, reply
+    body = reply.body
+    assert body["erased"]["participants"] == body["erased"]["rooms"] == 1
+    assert body["erased"]["audit_entries"] > 3
+    assert left_of(here, "Anna", "+4670", "anna@", "1912") == []
+    # The portal's own reference of a patient is what the law wants kept.
+    assert left_of(here, "anna") == ["audit_entries.patient_ref"]
+    (kept,) = body["kept"]
+    assert kept["count"] == len(await entries(here, patient_ref="anna"))
+    assert (kept["until"][:4], "HSLF-FS 2016:40" in kept["reason"]) == ("2031", True)
+    room = await visit.room()
+    assert "patient_ref" not in room
+    anna = next(one for one in room["participants"] if one["role"] == "patient")
+    assert (anna["display_name"], "phone" in anna, "external_ref" in anna) == ("", False, False)
+    assert anna["identity"]["level"] == "loa3"
+    assert anna["identity"]["by"]["name"] == "Nils Nurse"
+    removed = (await entries(here, action="participant.removed"))[0]
+    assert removed["erased"] == ["person_name", "person_ref", "reason"]
+    assert removed["actor"]["name"] == "Nils Nurse"
+    came = (await entries(here, action="participant.waiting"))[0]
+    assert came["erased"] == ["actor_id", "actor_name", "person_name", "person_ref"]
+    assert await problems(here) == []
+
+
+async def test_staff_who_acted_stay_named_in_the_trail(here: Installation) -> None:
+    await gone_by(here)
+    reply = await here.ask("DELETE", "/v1/people/doctor")
+    assert reply.body["kept"][0]["count"] > 0
+    assert left_of(here, "Doctor", "doctor") == ["audit_entries.actor_name"]
+    assert await problems(here) == []
+
+
+async def test_erasing_again_changes_nothing(here: Installation) -> None:
+    await gone_by(here)
+    first = (await here.ask("DELETE", "/v1/people/anna")).body
+    again = (await here.ask("DELETE", "/v1/people/anna")).body
+    assert again["erased"] == {"participants": 0, "rooms": 0, "audit_entries": 0, "withdrawn": 0}
+    assert again["kept"][0]["until"] == first["kept"][0]["until"]
+    nobody = await here.ask("DELETE", "/v1/people/nobody")
+    assert (nobody.status, nobody.body["kept"]) == (200, [])
+    assert len(await entries(here, action="person.erased")) == 3
+    assert await problems(here) == []
+
+
+async def test_nobody_is_erased_from_a_visit_they_are_in(here: Installation) -> None:
+    visit = await visit_of(here)
+    session = await visit.comes("Anna Berg")
+    for _ in range(2):
+        reply = await here.ask("DELETE", "/v1/people/anna")
+        assert (reply.status, reply.problem, reply.body["room"]) == (409, "state-conflict", visit.id)
+        if (await visit.room())["state"] == "open":
+            await visit.host()
+            await visit.act("Anna Berg", "admit")
+    assert (await visit.room())["state"] == "in_progress"
+    await here.visits.leave(session.id)
+    assert (await here.ask("DELETE", "/v1/people/anna")).status == 409
+    assert left_of(here, "Anna Berg")
+    await here.ask("POST", f"{visit.path}/end", {})
+    assert (await here.ask("DELETE", "/v1/people/anna")).status == 200
+    assert await problems(here) == []
+
+
+async def test_an_invitation_to_a_visit_still_to_come_is_taken_back(here: Installation) -> None:
+    visit = await visit_of(here)
+    reply = await here.ask("DELETE", "/v1/people/anna")
+    assert reply.body["erased"]["withdrawn"] == 1
+    assert [one["display_name"] for one in (await visit.room())["participants"]] == ["Doctor"]
+    session = await here.ask("POST", "/v1/sessions", {"invite": visit.links["Anna Berg"]}, key="")
+    assert (session.status, session.problem) == (401, "token-not-accepted")
+    assert left_of(here, "Anna") == []
+    assert await problems(here) == []
+
+
+async def test_the_patient_of_a_room_is_erased_without_a_reference_of_their_own(here: Installation) -> None:
+    people = [{"role": "patient", "display_name": "Anna Berg"}, {"role": "relative", "display_name": "Erik Berg"}]
+    visit = await here.book(patient_ref="anna", participants=people)
+    await here.ask("POST", f"{visit.path}/end", {})
+    assert (await here.ask("DELETE", "/v1/people/anna")).body["erased"]["participants"] == 1
+    assert left_of(here, "Anna") == []
+    assert left_of(here, "Erik Berg")
+
+
+async def test_another_tenants_people_stay(here: Installation) -> None:
+    await gone_by(here)
+    south = await here.new_key("south")
+    reply = await here.ask("DELETE", "/v1/people/anna", key=south)
+    assert reply.body["erased"] == {"participants": 0, "rooms": 0, "audit_entries": 0, "withdrawn": 0}
+    assert reply.body["kept"] == []
+    assert left_of(here, "Anna Berg")
+
+
+async def test_references_of_any_kind_are_found(here: Installation) -> None:
+    for reference, path in (("a/b c", "a%2Fb%20c"), ("ä{x}%", "%C3%A4%7Bx%7D%25")):
+        one = {"role": "relative", "display_name": "Erik Berg", "external_ref": reference}
+        visit = await here.book(participants=[one])
+        await here.ask("POST", f"{visit.path}/end", {})
+        reply = await here.ask("DELETE", f"/v1/people/{path}")
+        assert (reply.body["external_ref"], reply.body["erased"]["participants"]) == (reference, 1)
+    assert (await here.ask("DELETE", "/v1/people/%00")).status == 404
+    assert (await here.ask("DELETE", "/v1/people/" + "x" * 300)).status == 404
+    limited = await here.new_key("north", ["audit", "rooms:write"])
+    assert (await here.ask("DELETE", "/v1/people/anna", key=limited)).status == 403
+
+
+async def test_an_erasure_says_who_erased_and_not_whom(here: Installation) -> None:
+    await here.book(participants=[{"role": "relative", "display_name": "Erik Berg", "external_ref": "erik"}])
+    await here.ask("DELETE", "/v1/people/erik")
+    (one,) = await entries(here, action="person.erased")
+    assert one["actor"]["id"] == "nurse-1"
+    assert "erik" not in json.dumps(one)
