@@ -18,10 +18,11 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..audit.acting import Acting, acting
 from ..audit.entry import FIELDS, SALT, Entry, chained, detail_text, genesis, salted, without
@@ -112,20 +113,40 @@ async def _write(transaction: Transaction) -> None:
     db = transaction.db
     # A tenant that is made in this transaction comes before what refers to it.
     await db.flush()
+    connection = await db.connection()
+    # By table and not by class: this is in every act, and the mapper's bookkeeping costs more than all the rest.
     for tenant in sorted({row["tenant"] for row in rows}):
-        query = select(AuditHead.number, AuditHead.hash).where(AuditHead.tenant == tenant).with_for_update()
-        found = (await db.execute(query)).one_or_none()
-        number, last = (0, genesis(tenant)) if found is None else (found.number, found.hash)
         own = [row for row in rows if row["tenant"] == tenant]
-        for row in own:
-            number += 1
-            last = chained(last, tenant, number, row, row["digests"])
-            row["number"], row["hash"] = number, last
-        await db.execute(insert(AuditEntry), own)
-        if found is None:
-            await db.execute(insert(AuditHead).values(tenant=tenant, number=number, hash=last, exported_number=0))
-        else:
-            await db.execute(update(AuditHead).where(AuditHead.tenant == tenant).values(number=number, hash=last))
+        known = transaction.heads.get(tenant)
+        if known is None or not await _go_on(connection, tenant, own, *known):
+            found = (await connection.execute(_HEAD, {"of": tenant})).one_or_none()
+            if found is None:
+                first = {"tenant": tenant, "number": 0, "hash": genesis(tenant), "exported_number": 0}
+                await connection.execute(_FIRST, first)
+            known = (0, genesis(tenant)) if found is None else (found.number, found.hash)
+            await _go_on(connection, tenant, own, *known)
+        await connection.execute(_INSERT, own)
+        # Right once this has committed; until then, and if it never does, the next finds out that it isn't.
+        transaction.heads[tenant] = own[-1]["number"], own[-1]["hash"]
+
+
+async def _go_on(connection: AsyncConnection, tenant: str, own: list[dict[str, Any]], number: int, last: bytes) -> bool:
+    """Chains entries to what the head is thought to be; whether it was that."""
+    before = {"of": tenant, "was": number, "had": last}
+    for row in own:
+        number += 1
+        last = chained(last, tenant, number, row, row["digests"])
+        row["number"], row["hash"] = number, last
+    changed = await connection.execute(_NEXT, {**before, "number": number, "hash": last})
+    return changed.rowcount == 1
+
+
+_HEADS, _ENTRIES = cast(Table, AuditHead.__table__), cast(Table, AuditEntry.__table__)
+_OF = _HEADS.c.tenant == bindparam("of")
+_HEAD = select(_HEADS.c.number, _HEADS.c.hash).where(_OF).with_for_update()
+_UNCHANGED = (_HEADS.c.number == bindparam("was"), _HEADS.c.hash == bindparam("had"))
+_NEXT = update(_HEADS).where(_OF, *_UNCHANGED).values(number=bindparam("number"), hash=bindparam("hash"))
+_FIRST, _INSERT = insert(_HEADS), insert(_ENTRIES)
 
 
 # -- reading --
@@ -269,7 +290,7 @@ async def exported(db: Db, tenant: str, number: int, line: bytes) -> None:
 
 async def about_person(db: Db, tenant: str, reference: str, participants: Sequence[str]) -> Sequence[Entry]:
     """Entries that have something of this person: named by the portal's reference, or one of these participants."""
-    mine: ColumnElement[bool] = AuditEntry.person_ref == reference
+    mine: ColumnElement[bool] = or_(AuditEntry.person_ref == reference, AuditEntry.actor_id == reference)
     if participants:
         mine = or_(mine, AuditEntry.participant.in_(participants), AuditEntry.actor_id.in_(participants))
     query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, mine).order_by(AuditEntry.number)

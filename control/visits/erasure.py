@@ -82,7 +82,7 @@ async def erase(world: World, transaction: Transaction, tenant: str, reference: 
     named, last = await audit.patient_entries(db, tenant, reference)
     entries, said = await _erase_audit(world, transaction, tenant, reference, people, own, named > 0)
     named, last = (named + said, world.now) if said else (named, last)
-    staff = [one for one in entries if one.actor_id in ids and one.known != Known.PARTICIPANT]
+    staff = [one for one in entries if one.actor_id in (*ids, reference) and one.known != Known.PARTICIPANT]
     times = [audit.time_of(one.at) for one in staff] + ([last] if last is not None else [])
     until = max(times) + world.policy.audit_kept if times else None
     gone = sum(bool(_erasable(one, reference, ids)) for one in entries)

@@ -46,6 +46,8 @@ async def test_answers_are_as_openapi_says(here: Installation) -> None:
         "ParticipantList": (await here.ask("GET", f"{visit.path}/participants")).body,
         "SessionView": (await here.ask("POST", "/v1/sessions", {"invite": visit.links["Patient"]}, key="")).body,
         "EmbedTokenView": (await here.ask("POST", visit.of("Patient") + "/sessions", {})).body,
+        "AuditList": (await here.ask("GET", "/v1/audit")).body,
+        "ErasureView": (await here.ask("DELETE", "/v1/people/nobody")).body,
         "Problem": (await here.ask("POST", "/v1/rooms", {})).body,
     }
     for name, answer in answers.items():

@@ -99,6 +99,15 @@ async def test_staff_who_acted_stay_named_in_the_trail(here: Installation) -> No
     assert await problems(here) == []
 
 
+async def test_what_a_portal_says_its_staff_did_stays_named_too(here: Installation) -> None:
+    visit = await here.book()
+    await here.ask("POST", f"{visit.path}/lock", {})
+    reply = await here.ask("DELETE", "/v1/people/nurse-1", actor=None)
+    acted = await entries(here, actor="nurse-1")
+    assert acted[-1]["actor"]["name"] == "Nils Nurse"
+    assert reply.body["kept"][0]["count"] == len(acted)
+
+
 async def test_erasing_again_changes_nothing(here: Installation) -> None:
     await gone_by(here)
     first = (await here.ask("DELETE", "/v1/people/anna")).body
