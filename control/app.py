@@ -310,6 +310,8 @@ def _forwarded(request: web.Request) -> str:
 async def _tried(export: Callable[[], Awaitable[None]]) -> None:
     try:
         await export()
+    except Busy:
+        log.warning("the heads of the audit trail are exported later: the database has no time")
     except Exception:
         log.exception("the heads of the audit trail can't be exported")
 

@@ -10,7 +10,7 @@ from .audit.acting import SYSTEM
 from .secret import Clock, Random
 from .store import audit, retention
 from .store.retention import Retained
-from .store.store import Store, Transaction
+from .store.store import Busy, Store, Transaction
 
 # Rooms, and entries of the audit trail, in one transaction: other writers wait for it.
 ROOMS, ENTRIES = 10, 500
@@ -50,11 +50,14 @@ class Retention:
         now = self._clock()
         if self._next is not None and self._next - LOOK <= now < self._next:
             return
-        async with self._store.write() as transaction:
-            more = await self._rooms(transaction, now)
-            more |= await self._audit(transaction, now)
-            if not more:
-                await retention.sweep(transaction.db, now)
+        try:
+            async with self._store.write() as transaction:
+                more = await self._rooms(transaction, now)
+                more |= await self._audit(transaction, now)
+                if not more:
+                    await retention.sweep(transaction.db, now)
+        except Busy:
+            return
         self._next = None if more else now + LOOK
 
     async def _rooms(self, transaction: Transaction, now: datetime) -> bool:

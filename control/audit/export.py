@@ -13,7 +13,7 @@ from ..secret import Clock
 from ..store import audit
 from ..store.store import Store
 from . import heads
-from .heads import BadHead
+from .heads import BadHead, SignedHead
 
 log = structlog.get_logger(__name__)
 
@@ -49,23 +49,31 @@ class Export:
     def _append(self, head: audit.Head) -> bytes:
         """SHA-256 of the line."""
         path = heads.file_of(self._folder, head.tenant)
-        previous = "" if head.exported_line is None else head.exported_line.hex()
+        heads.mend(path)
         last = heads.last_line(path)
-        if last is not None and heads.digest(last) != previous:
-            try:
-                found = heads.parse(last)
-                heads.check(found, heads.public_key(self._keyring, found.key))
-            except (BadHead, Unreadable):
-                log.error("the last exported head of the audit trail is not ours", tenant=head.tenant)
+        previous = "" if head.exported_line is None else head.exported_line.hex()
+        if (last is None and previous) or (last is not None and heads.digest(last) != previous):
+            found = self._ours(last)
+            if found is None or found.number < head.exported_number:
+                # What is written next still names the line that should be there, so that `verify` misses it for good.
+                log.error("exported heads of the audit trail are missing", tenant=head.tenant)
             else:
                 # The server ended between file and database; or the database is older than the file, which
                 # `verify` says, since heads must grow.
-                previous = heads.digest(last)
+                previous = heads.digest(last or b"")
                 if (found.number, found.hash) == (head.number, head.hash.hex()):
-                    return hashlib.sha256(last).digest()
+                    return bytes.fromhex(previous)
                 if found.number >= head.number:
                     log.error("the audit trail is older than its exported heads", tenant=head.tenant)
         at = audit.microseconds(self._clock())
         line = heads.sign(self._keyring, head.tenant, head.number, head.hash, at, previous).line()
         heads.append(path, line)
         return hashlib.sha256(line).digest()
+
+    def _ours(self, line: bytes | None) -> SignedHead | None:
+        try:
+            found = heads.parse(line or b"")
+            heads.check(found, heads.public_key(self._keyring, found.key))
+        except (BadHead, Unreadable):
+            return None
+        return found

@@ -113,13 +113,9 @@ def file_of(folder: Path, tenant: str) -> Path:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Adds a line; it is on disk when this returns. A torn last line is ended first, to be seen as what it is."""
+    """Adds a line; it is on disk when this returns."""
     new = not path.exists()
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "ab+") as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
         file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -129,6 +125,19 @@ def append(path: Path, line: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def mend(path: Path) -> None:
+    """Takes out a last line that has no end: power failed while it was written, so nobody counts on it."""
+    try:
+        with path.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MAX_LINE))
+            tail = file.read()
+            if tail and not tail.endswith(b"\n") and (b"\n" in tail or len(tail) == size):
+                file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
 
 
 def lines(path: Path) -> Iterator[bytes]:

@@ -97,17 +97,14 @@ class Store:
         self._writers = Writers(self._database.writer)
         self._telling: set[asyncio.Task[None]] = set()
         self._queue = 0
-<<<<<<< HEAD
         # While it can't be reached one asks for all the others, who would wait out a timeout each.
         self._away = self._asking = False
+        self._heads: dict[str, tuple[int, bytes]] = {}
 
     @property
     def taken(self) -> asyncio.Event:
         """Set once another server has taken the database over; this one can't go on."""
         return self._database.taken
-=======
-        self._heads: dict[str, tuple[int, bytes]] = {}
->>>>>>> 18a8974 (Tell operators and auditors how to check the audit trail)
 
     async def start(self) -> None:
         """Creates or migrates the tables. Of a file, the folder must exist. Raises Unusable."""
@@ -156,11 +153,10 @@ class Store:
             raise Busy(SLOW)
         self._queue += 1
         try:
-<<<<<<< HEAD
             with self._reaching():
                 turn = Turn()
                 async with self._writers.turn(turn) as db:
-                    transaction = Transaction(db)
+                    transaction = Transaction(db, self._heads)
                     token = _current.set(transaction)
                     try:
                         yield transaction
@@ -174,20 +170,6 @@ class Store:
                 self._telling.add(telling)
                 telling.add_done_callback(self._told)
                 await asyncio.shield(turn.committed)
-=======
-            async with (
-                self._turn,
-                AsyncSession(self._writer, expire_on_commit=False, autoflush=False) as db,
-                db.begin(),
-            ):
-                transaction = Transaction(db, self._heads)
-                token = _current.set(transaction)
-                try:
-                    yield transaction
-                finally:
-                    _current.reset(token)
-                await _run(transaction.before_commit)
->>>>>>> 18a8974 (Tell operators and auditors how to check the audit trail)
         finally:
             self._queue -= 1
         await asyncio.shield(telling)

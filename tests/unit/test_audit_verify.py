@@ -464,6 +464,57 @@ async def test_a_server_that_ended_between_file_and_database_goes_on(place: Plac
     assert (len(place.lines()), await place.found()) == (4, set())
 
 
+@pytest.mark.parametrize("cut", [cut_file, no_file], ids=lambda cut: cut.__name__)
+async def test_a_server_that_goes_on_after_its_heads_were_cut_does_not_hide_it(
+    place: Place, cut: Callable[[Place], None]
+) -> None:
+    cut(place)
+    async with place.store() as store:
+        await place.act(store, "north", 10, 10)
+        await place.sign(store)
+    assert await place.found() == {(N, 10, "export")}
+
+
+async def test_a_line_that_power_failed_in_is_written_anew(place: Place) -> None:
+    async with place.store() as store:
+        await place.act(store, "north", 10, 10)
+        with place.north.open("ab") as file:
+            file.write(place.lines()[-1][:100])
+        await place.sign(store)
+    assert (len(place.lines()), await place.found()) == (3, set())
+
+
+async def test_writers_in_two_processes_make_one_chain(place: Place) -> None:
+    async with place.store() as one, place.store() as other:
+        await asyncio.gather(*(place.act(store, "north", n, n) for n in range(10, 20) for store in (one, other)))
+    report = await place.verify()
+    assert (report.entries, list(report.problems)) == (38, [])
+
+
+async def test_what_was_rolled_back_left_no_entry_and_the_chain_goes_on(place: Place) -> None:
+    async with place.store() as store:
+
+        async def fails() -> None:
+            async with store.write():
+                await place.act(store, "north", 10, 11)
+                raise ValueError("no")
+
+        async def conflicts() -> None:
+            async with store.write() as transaction:
+                await place.act(store, "north", 10, 11)
+                transaction.before_commit.append(refuse)
+
+        async def refuse() -> None:
+            raise ValueError("no")
+
+        for attempt in (fails, conflicts):
+            with pytest.raises(ValueError, match="no"):
+                await attempt()
+        await place.act(store, "north", 10, 10)
+    report = await place.verify()
+    assert (report.entries, list(report.problems)) == (19, [])
+
+
 async def test_heads_under_a_former_key_still_verify(place: Place) -> None:
     keyrings.rotate(place.keyring_file)
     async with place.store() as store:
