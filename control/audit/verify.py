@@ -283,6 +283,9 @@ class _Heads:
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
+            if not self._chained:
+                # Kept by people, a few, in any order.
+                self._heads = iter(sorted(self._heads, key=lambda head: head.number))
             self._next = next(self._heads, None)
 
     def _follow(self, line: bytes) -> None:
