@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -18,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from ..sfu.types import Listener, MediaSettings
+from .api.events import EventView
 from .api.health import Health
 from .api.patience import Patience
 from .api.server import PUBLIC_URL, Api, refusals
@@ -36,6 +38,9 @@ from .store.store import Busy, Store, Unusable
 from .visits.refused import Refused
 from .visits.scene import Policy
 from .visits.service import Visits
+from .webhooks.delivering import Deliverer
+from .webhooks.sending import Sender
+from .webhooks.service import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +101,7 @@ class App:
         self.failed = asyncio.Event()
         self.store: Store
         self.visits: Visits
+        self.webhooks: Webhooks
         self.keyring: Keyring
         self._make_node = make_node
         self._clock = clock
@@ -150,6 +156,7 @@ class App:
         self.visits = Visits(self.store, policy, clock=self._clock, random=self._random)
         await self.visits.start()
         metrics = Metrics()
+        await self._start_webhooks(metrics)
         web_app = self._web_app(metrics)
         if self._make_node is not None:
             await self._start_media(web_app, metrics, self._make_node)
@@ -184,6 +191,7 @@ class App:
         api = Api(
             self.store,
             self.visits,
+            self.webhooks,
             public_url=self.public_url,
             patience=Patience(settings.http.refused_per_minute, time.monotonic),
             clock=self._clock,
@@ -196,6 +204,41 @@ class App:
         app.add_routes(pages.routes())
         app.on_response_prepare.append(pages.protect)
         return app
+
+    async def _start_webhooks(self, metrics: Metrics) -> None:
+        settings = self.settings.webhooks
+        try:
+            sender = Sender(
+                private=settings.allow_private,
+                ca_file=Path(settings.ca_file) if settings.ca_file else None,
+                timeout=settings.timeout_seconds,
+                agent=f"Vardrum-Webhooks/{version()}",
+            )
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror or "it holds no certificates"
+            raise CannotStart(f"webhooks.ca_file: can't use {settings.ca_file}: {reason}") from None
+        await self._stack.enter_async_context(sender)
+        deliverer = Deliverer(
+            self.store,
+            self.keyring,
+            sender,
+            lambda one: EventView.of(one).model_dump_json().encode(),
+            clock=self._clock,
+            random=self._random,
+        )
+        self.webhooks = Webhooks(
+            self.store,
+            self.keyring,
+            deliverer,
+            private=settings.allow_private,
+            clock=self._clock,
+            random=self._random,
+        )
+        self.visits.subscribe(deliverer.happened)
+        await deliverer.start()
+        self._stack.push_async_callback(deliverer.stop)
+        gauges = ("hooks", "failing", "disabled", "pending", "oldest_seconds")
+        metrics.add("webhooks", deliverer.metrics, gauges=gauges)
 
     async def _start_media(self, app: web.Application, metrics: Metrics, make_node: MakeNode) -> None:
         live = Live(self.visits)

@@ -13,7 +13,9 @@ from threading import Lock
 # 128 bits is what the contract gives a link; nobody guesses it, so an unsalted hash is enough to keep it by.
 SECRET_BYTES = 16
 
-ID = re.compile(r"^(room|part|sess|evt|hook|key)_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+ID = re.compile(
+    r"^(room|part|sess|evt|hook|dlv|key)_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+)
 
 Random = Callable[[int], bytes]
 Clock = Callable[[], datetime]

@@ -191,6 +191,12 @@ class Retention(_Part):
         return value
 
 
+class Webhooks(_Part):
+    allow_private: bool
+    ca_file: str
+    timeout_seconds: Annotated[float, Field(ge=1, le=60)]
+
+
 class Log(_Part):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["json", "text"]
@@ -214,6 +220,7 @@ class Settings(BaseSettings):
     rooms: Rooms
     audit: Audit
     retention: Retention
+    webhooks: Webhooks
     log: Log
 
     @classmethod

@@ -13,6 +13,7 @@ from ..secret import ID
 from ..visits.refused import Refused
 from ..visits.service import Visits
 from ..visits.values import Actor
+from ..webhooks.service import Webhooks
 from .accept import preferred
 from .caller import Caller, Scope
 
@@ -35,6 +36,7 @@ class Asked:
 
     http: web.Request
     visits: Visits
+    webhooks: Webhooks
     public_url: str
     caller: Caller | None
     actor: Actor | None

@@ -18,7 +18,8 @@ from ..secret import Clock, Random
 from ..store.store import Busy, Store
 from ..visits.refused import FieldError, Refused
 from ..visits.service import Visits
-from . import admission, audit, caller, events, participants, people, problems, rooms, sessions
+from ..webhooks.service import Webhooks
+from . import admission, audit, caller, events, participants, people, problems, rooms, sessions, webhooks
 from .caller import ACTOR_HEADER, KEY_PREFIX, Caller, Scope
 from .idempotency import HEADER as IDEMPOTENCY_HEADER
 from .idempotency import Idempotency, Kept
@@ -35,6 +36,7 @@ TABLE: tuple[Route, ...] = (
     *events.routes.table,
     *audit.routes.table,
     *people.routes.table,
+    *webhooks.routes.table,
 )
 # Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
 BODY_WITHIN = 20.0
@@ -50,6 +52,7 @@ class Api:
         self,
         store: Store,
         visits: Visits,
+        webhooks: Webhooks,
         *,
         public_url: str,
         patience: Patience,
@@ -59,6 +62,7 @@ class Api:
     ) -> None:
         self.store = store
         self.visits = visits
+        self.webhooks = webhooks
         self.public_url = public_url
         self._patience = patience
         self._remote = remote
@@ -92,6 +96,7 @@ class Api:
         asked = Asked(
             http=request,
             visits=self.visits,
+            webhooks=self.webhooks,
             public_url=self.public_url,
             caller=who,
             actor=acting,

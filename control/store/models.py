@@ -254,3 +254,61 @@ class AuditHead(Base):
     hash: Mapped[bytes]
     exported_number: Mapped[int] = mapped_column(BigInteger, default=0)
     exported_line: Mapped[bytes | None]
+
+
+class Webhook(Base):
+    """Where a portal wants to be told; `position` is that of the last event that has been looked at for it.
+
+    `events` are the types it wants, empty for all. `secrets` is sealed: see `webhooks.signing`.
+    """
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    url: Mapped[str] = mapped_column(String(2048))
+    events: Mapped[list[str]]
+    secrets: Mapped[bytes]
+    position: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    # Of the first try that failed since one succeeded.
+    failing_since: Mapped[datetime | None]
+    # The same of tries that weren't answered at all, since one was.
+    away_since: Mapped[datetime | None]
+    # The receiver said that it is gone (410).
+    disabled_at: Mapped[datetime | None]
+    # Its deliveries go bit by bit, and then the row.
+    deleted_at: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """One event on its way to one webhook.
+
+    `due_at` says when it is tried next; what is pending without it waits for an earlier event of its room. What was
+    asked for again is outside the order of its room.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("one_delivery_per_event_and_webhook", "event", "hook", unique=True),
+        Index("deliveries_due", "hook", "due_at"),
+        Index("deliveries_by_room", "hook", "room", "position"),
+        Index("deliveries_by_state", "hook", "state", "queued_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    hook: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
+    # An event that is erased is told to nobody any more.
+    event: Mapped[str] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    room: Mapped[str] = mapped_column(String(48))
+    type: Mapped[str] = mapped_column(String(48))
+    position: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(16))
+    in_order: Mapped[bool] = mapped_column(Boolean, default=True)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    queued_at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    tried_at: Mapped[datetime | None]
+    milliseconds: Mapped[int | None] = mapped_column(Integer)
+    status: Mapped[int | None] = mapped_column(Integer)
+    reason: Mapped[str | None] = mapped_column(String(32))

@@ -41,8 +41,11 @@ async def test_no_body_breaks_a_call(here: Installation, route: Route) -> None:
     visit = await here.book()
     await visit.admitted("Patient")
     people = [*visit.ids.values(), "part_x", "%00", "%2e%2e", "'"]
+    hook = await here.ask("POST", "/v1/webhooks", {"url": "https://portal.invalid/"})
+    hooks = [hook.body["id"], *people]
     for _ in range(ROUNDS):
-        path = route.path.format(room=visit.id, part=chance.choice(people), external_ref=chance.choice(people))
+        names = {"part": chance.choice(people), "hook": chance.choice(hooks), "delivery": chance.choice(people)}
+        path = route.path.format(room=visit.id, external_ref=chance.choice(people), **names)
         headers: dict[str, Any] = {"Idempotency_Key": str(chance.random())} if chance.random() < 0.2 else {}
         reply = await here.ask(
             route.method, path, raw=body(chance), If_Match=chance.choice(("*", '"1"', "x")), **headers

@@ -87,15 +87,24 @@ class Portal:
     async def __aexit__(self, *_: object) -> None:
         await self.http.close()
 
-    async def call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """The JSON of an answer; `key` "" asks without authentication.
 
         Raises:
             Refused: any status from 400 up.
         """
         actor = base64.urlsafe_b64encode(json.dumps(ACTOR).encode()).decode().rstrip("=")
-        headers = {"Authorization": f"Bearer {key or self._key}", "Vardrum-Actor": actor} if key != "" else {}
-        async with self.http.request(method, self.base + path, json=body, headers=headers) as answer:
+        known = {"Authorization": f"Bearer {key or self._key}", "Vardrum-Actor": actor} if key != "" else {}
+        sent = {**known, **(headers or {})}
+        async with self.http.request(method, self.base + path, json=body, headers=sent) as answer:
             said = await answer.json(content_type=None)
             if answer.status >= 400:
                 raise Refused(f"{method} {path}", answer.status, said)
