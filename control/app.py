@@ -21,6 +21,7 @@ from aiohttp import web
 from ..sfu.types import Listener, MediaSettings
 from .api.events import EventView
 from .api.health import Health
+from .api.oidc import Callback
 from .api.patience import Patience
 from .api.server import PUBLIC_URL, Api, refusals
 from .audit.export import Export
@@ -28,6 +29,8 @@ from .keyring import BadKeyring, Keyring
 from .keyring import load as load_keyring
 from .live.live import Live
 from .metrics import Metrics
+from .oidc.fetch import Fetch
+from .oidc.logins import Logins
 from .pages import Pages
 from .retention import Kept, Retention
 from .secret import Clock, Random
@@ -38,6 +41,7 @@ from .store.store import Busy, Store, Unusable
 from .visits.refused import Refused
 from .visits.scene import Policy
 from .visits.service import Visits
+from .visits.staff import Staff
 from .webhooks.delivering import Deliverer
 from .webhooks.sending import Sender
 from .webhooks.service import Webhooks
@@ -103,6 +107,8 @@ class App:
         self.visits: Visits
         self.webhooks: Webhooks
         self.keyring: Keyring
+        self.staff: Staff
+        self.logins: Logins
         self._make_node = make_node
         self._clock = clock
         self._random = random
@@ -153,8 +159,19 @@ class App:
             audit_kept=kept.audit,
             read_again=timedelta(minutes=settings.audit.read_again_minutes),
         )
-        self.visits = Visits(self.store, policy, clock=self._clock, random=self._random)
+        self.visits = Visits(self.store, policy, self.keyring, clock=self._clock, random=self._random)
         await self.visits.start()
+        self.staff = Staff(self.store, self._clock, self._random)
+        self.logins = Logins(
+            self.store,
+            self.visits,
+            self.staff,
+            settings.tenants,
+            await stack.enter_async_context(Fetch()),
+            public_url=self.public_url,
+            clock=self._clock,
+            random=self._random,
+        )
         metrics = Metrics()
         await self._start_webhooks(metrics)
         web_app = self._web_app(metrics)
@@ -188,18 +205,23 @@ class App:
         settings = self.settings
         app = web.Application(client_max_size=settings.http.max_body, middlewares=[metrics.middleware(), refusals])
         app[PUBLIC_URL] = self.public_url
+        patience = Patience(settings.http.refused_per_minute, time.monotonic)
+        remote = _forwarded if settings.http.behind_proxy else _peer
         api = Api(
             self.store,
             self.visits,
             self.webhooks,
+            logins=self.logins,
+            staff=self.staff,
             public_url=self.public_url,
-            patience=Patience(settings.http.refused_per_minute, time.monotonic),
+            patience=patience,
             clock=self._clock,
             random=self._random,
-            remote=_forwarded if settings.http.behind_proxy else _peer,
+            remote=remote,
         )
         pages = Pages(self.public_url)
         app.add_routes(api.routes())
+        app.add_routes(Callback(self.logins, patience, remote).routes())
         app.add_routes(Health(self.store, self.public_url, version(), lambda: self._stopping).routes())
         app.add_routes(pages.routes())
         app.on_response_prepare.append(pages.protect)

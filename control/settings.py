@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -197,6 +198,76 @@ class Webhooks(_Part):
     timeout_seconds: Annotated[float, Field(ge=1, le=60)]
 
 
+def _issuer(value: str) -> str:
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if not (parts.scheme == "https" or local) or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is not an issuer (expected an https address as in the provider's discovery document)")
+    return value
+
+
+def _provider_name(value: str) -> str:
+    if value in ("document", "known_in_person"):
+        raise ValueError("is what a host's own ways of knowing somebody are called (expected the name of an eID)")
+    return value
+
+
+# What an identity that has come by the provider is called.
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$"), AfterValidator(_provider_name)]
+TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Words = Annotated[str, Field(min_length=1, max_length=200)]
+# Signatures by public keys only (RFC 7518, section 3.1; RFC 8037): with HMAC whoever has the secret can be anybody.
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class OidcProvider(_Part):
+    """A provider of identities that speaks OpenID Connect, in front of one eID or several.
+
+    Attributes:
+        levels: what its `acr` values are worth; others count for nothing.
+        subject_claim: the claim that `expected_subject` is compared with.
+        staff: whether it is staff who log in by it, and not patients.
+        care_unit_claim: for staff, the claim with the care unit or units (`hsa_id`, else name) they work for.
+        prompt: `login` has everybody show their eID anew; empty lets the provider decide.
+    """
+
+    issuer: Annotated[str, Field(max_length=500), AfterValidator(_issuer)]
+    client_id: Words
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    label: Words
+    scopes: Annotated[list[Words], Field(max_length=20)] = ["openid"]
+    levels: dict[Words, Literal["loa1", "loa2", "loa3", "loa4"]] = {}
+    subject_claim: Words = "sub"
+    name_claim: Words = "name"
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256", "PS256", "ES256"]
+    prompt: Literal["login", "select_account", ""] = "login"
+    staff: bool = False
+    care_unit_claim: Words | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise ValueError("has both client_secret and client_secret_file (expected one of them)")
+        if not self.staff and not self.levels:
+            raise ValueError('has no levels (expected what its acr values are worth, such as {"urn:…:loa3" = "loa3"})')
+        if self.staff and self.care_unit_claim is None:
+            raise ValueError("has no care_unit_claim (expected the claim that says for which care unit staff work)")
+        return self
+
+    def secret(self) -> str | None:
+        """The client's secret, where it has one. Raises OSError or ValueError where its file can't be read."""
+        if self.client_secret_file is not None:
+            return self.client_secret_file.read_text().strip()
+        return None if self.client_secret is None else self.client_secret.get_secret_value()
+
+
+class Tenant(_Part):
+    """What is set for one tenant alone."""
+
+    oidc: dict[ProviderName, OidcProvider] = {}
+
+
 class Log(_Part):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["json", "text"]
@@ -222,6 +293,7 @@ class Settings(BaseSettings):
     retention: Retention
     webhooks: Webhooks
     log: Log
+    tenants: dict[TenantName, Tenant]
 
     @classmethod
     def settings_customise_sources(
@@ -347,7 +419,7 @@ def _keys() -> set[tuple[str, ...]]:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, _Part):
             keys |= {(name, key) for key in inner.model_fields}
-        else:
+        elif name != "tenants":  # tables of tables: they are in files only
             keys.add((name,))
     return keys
 
@@ -368,16 +440,24 @@ def _merge(
 
 def _sentence(error: Any, origin: Mapping[tuple[str, ...], str]) -> str:
     path = tuple(str(part) for part in error["loc"])
-    where, key = origin.get(path, "settings"), ".".join(path)
+    key = ".".join(path)
+    # What is missing was written nowhere: the table that it is missing from was.
+    where = next((origin[path[:size]] for size in range(len(path), 0, -1) if path[:size] in origin), "settings")
     if where == "environment":
         key = PREFIX + "__".join(path).upper()
     if error["type"] == "extra_forbidden":
-        siblings = sorted(one[-1] for one in _keys() if one[:-1] == path[:-1])
+        siblings = _siblings(path)
         tables = sorted({one[0] for one in _keys() if len(one) > 1}) if len(path) == 1 else []
         return f"{where}: {key}: there is no such setting (expected one of {', '.join(siblings + tables)})"
     if _secret(path):
         # Not what was given: it may be a password, or a part of one.
         return f"{where}: {key}: {error['ctx']['error'] if error['type'] == 'value_error' else error['msg']}"
+    if error["type"] == "missing":
+        return f"{where}: {key}: is missing"
+    if path[0] == "tenants" and (isinstance(error["input"], Mapping) or path[-1] == "client_secret"):
+        # A whole table has secrets in it.
+        said = error["ctx"]["error"] if error["type"] == "value_error" else "doesn't fit"
+        return f"{where}: {key}: {said}"
     if error["type"] == "value_error":
         return f"{where}: {key}: {error['input']!r} {error['ctx']['error']}"
     message = error["msg"][:1].lower() + error["msg"][1:]
@@ -390,3 +470,10 @@ def _secret(path: tuple[str, ...]) -> bool:
         field = table.model_fields.get(name) if isinstance(table, type) and issubclass(table, BaseModel) else None
         table = None if field is None else field.annotation
     return table is SecretStr
+
+
+def _siblings(path: tuple[str, ...]) -> list[str]:
+    """The settings that there are in the table that `path` is in."""
+    if path[0] == "tenants" and len(path) > 2:
+        return sorted((OidcProvider if path[2] == "oidc" and len(path) > 3 else Tenant).model_fields)
+    return sorted(one[-1] for one in _keys() if one[:-1] == path[:-1])

@@ -321,6 +321,13 @@ class AboutView(View):
     display_name: str
 
 
+class LoginView(View):
+    """A provider that somebody can log in by."""
+
+    provider: str
+    label: str
+
+
 class SessionView(View):
     """A session; `token` and `resume` are told only here."""
 
@@ -332,3 +339,4 @@ class SessionView(View):
     participant: str
     expires_at: Shown
     about: AboutView
+    logins: list[LoginView] = Field(description="Providers to log in by, where the room still wants an identity.")

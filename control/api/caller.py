@@ -1,4 +1,4 @@
-"""Who calls: an API key with its scopes, or a host by the session token of a room."""
+"""Who calls: an API key with its scopes, staff of a care unit, or somebody by the session token of a room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..store.store import Store
 from ..visits.refused import FieldError, Refused
 from ..visits.rules import State
 from ..visits.service import Visits
-from ..visits.values import Actor
+from ..visits.staff import Member, Staff
+from ..visits.values import Actor, Session
 from . import problems
 from .fields import Body, Name
 
@@ -44,7 +45,9 @@ class Caller:
     Attributes:
         secret: the API key or token itself, to keep answers under.
         room: the only room that a host's token is good for; None for a key.
-        host: the host, where a session token was given.
+        host: the host, where the session token of one was given.
+        session: whose session token was given, on a route that anyone in a room may call.
+        staff: the member of staff, where a staff token was given.
     """
 
     id: str
@@ -53,10 +56,17 @@ class Caller:
     scopes: frozenset[str]
     room: str | None = None
     host: Actor | None = None
+    session: Session | None = None
+    staff: Member | None = None
+
+    @property
+    def person(self) -> Actor | None:
+        """The person behind the credentials themselves; None for a key, whose portal names one."""
+        return self.host or (self.staff.actor if self.staff else None)
 
     def need(self, scope: Scope) -> None:
         """Raises Refused `not-allowed` where a key lacks the scope."""
-        if self.host is None and scope not in self.scopes:
+        if self.person is None and scope not in self.scopes:
             raise Refused("not-allowed", f"this API key hasn't the scope {scope}")
 
 
@@ -78,6 +88,20 @@ async def of_key(store: Store, secret: str) -> Caller:
     if row is None or row.revoked_at is not None:
         raise Refused("not-authenticated", "this API key isn't accepted")
     return Caller(id=row.id, secret=secret, tenant=row.tenant, scopes=frozenset(row.scopes))
+
+
+async def of_anyone(visits: Visits, token: str) -> Caller:
+    """Anybody with a session. Raises what the token is refused for."""
+    session = await visits.session(token)
+    return Caller(
+        id=session.id, secret=token, tenant=session.tenant, scopes=frozenset(), room=session.room, session=session
+    )
+
+
+async def of_staff(staff: Staff, token: str) -> Caller:
+    """A member of staff. Raises Refused `not-authenticated`."""
+    member = await staff.member(token)
+    return Caller(id=member.id, secret=token, tenant=member.tenant, scopes=frozenset(), staff=member)
 
 
 async def of_session(visits: Visits, token: str) -> Caller:

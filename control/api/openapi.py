@@ -39,6 +39,8 @@ def document(table: Iterable[Route], version: str, public_url: str) -> dict[str,
                     "scheme": "bearer",
                     "description": "An admitted host's session token (vrs_…).",
                 },
+                "session": {"type": "http", "scheme": "bearer", "description": "Anyone's session token (vrs_…)."},
+                "staff": {"type": "http", "scheme": "bearer", "description": "A staff token (vrt_…)."},
             },
         },
     }
@@ -70,16 +72,25 @@ def _operation(route: Route, refs: dict[tuple[Any, str], str]) -> dict[str, Any]
         "parameters": _parameters(route),
         "responses": {str(route.status): success, **_refusals(route)},
     }
-    if route.scope is None:
-        operation["security"] = []
-    else:
-        operation["security"] = [{"key": []}, *([{"host": []}] if route.hosts else [])]
+    operation["security"] = [{name: []} for name in _credentials(route)]
+    if route.scope is not None:
         operation["x-scope"] = str(route.scope)
     if route.body is not None:
         kind = "application/merge-patch+json" if route.method == "PATCH" else "application/json"
         schema = {"$ref": refs[(route.body, "validation")]}
         operation["requestBody"] = {"required": not route.body_optional, "content": {kind: {"schema": schema}}}
     return operation
+
+
+def _credentials(route: Route) -> list[str]:
+    """By their names under `securitySchemes`: any of these will do."""
+    if route.anyone:
+        return ["session"]
+    return [
+        *(["key"] if route.scope is not None else []),
+        *(["host"] if route.hosts else []),
+        *(["staff"] if route.hosts or route.staff else []),
+    ]
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -92,7 +103,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         inner = schema.get("$defs", {})
         for name, one in schema.get("properties", {}).items():
             found.append({"name": name, "in": "query", "required": False, "schema": _inline(one, inner)})
-    if route.scope is not None and route.method != "GET":
+    if _credentials(route) and route.method != "GET" and route.replays:
         found.append({"name": IDEMPOTENCY_HEADER, "in": "header", "required": False, "schema": {"type": "string"}})
     if route.scope is Scope.ADMISSION:
         note = "Required with an API key: base64url of JSON {id, name, care_unit?}."
@@ -123,9 +134,11 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
 
 def _refusals(route: Route) -> dict[str, Any]:
     names = {*route.problems, "too-many-requests", "internal-error", "unavailable"}
-    if route.scope is not None:
+    if _credentials(route):
         names |= {"not-authenticated", "not-allowed"}
-        if route.method != "GET":
+        if route.anyone or route.hosts:
+            names |= {"token-not-accepted", "session-replaced", "gone"}
+        if route.method != "GET" and route.replays:
             names |= {"request-running", "idempotency-key-reused", "invalid-header"}
     if "{" in route.path:
         names.add("not-found")

@@ -85,7 +85,7 @@ def after_cursor(cursor: str | None) -> str | None:
     return last
 
 
-@routes.add("GET", "/v1/rooms", scope=Scope.ROOMS_READ, query=RoomQuery, answer=RoomList)
+@routes.add("GET", "/v1/rooms", scope=Scope.ROOMS_READ, staff=True, query=RoomQuery, answer=RoomList)
 async def listed(asked: Asked) -> Answer:
     """List visits in the order they were booked."""
     query: RoomQuery = asked.query
@@ -94,12 +94,22 @@ async def listed(asked: Asked) -> Answer:
         starts_from=query.starts_from,
         starts_to=query.starts_to,
         external_ref=query.external_ref,
-        care_unit=query.care_unit,
+        care_unit=unit_of(asked, query.care_unit),
         after=after_cursor(query.cursor),
     )
     rooms, last = await asked.visits.rooms(asked.tenant, chosen, query.limit)
     await asked.visits.seen(rooms, "list")
-    return Answer(RoomList(items=[RoomView.of(one) for one in rooms], next=cursor_of(last)))
+    return Answer(RoomList(items=[RoomView.of(one, contact=asked.contact) for one in rooms], next=cursor_of(last)))
+
+
+def unit_of(asked: Asked, named: str | None) -> str | None:
+    """The care unit that a list is of: a staff token's own. Raises Refused `not-allowed` for another."""
+    member = asked.known.staff
+    if member is None:
+        return named
+    if named not in (None, member.care_unit):
+        raise Refused("not-allowed", "this staff token is another care unit's")
+    return member.care_unit
 
 
 @routes.add("GET", "/v1/rooms/{room}", scope=Scope.ROOMS_READ, answer=RoomView)

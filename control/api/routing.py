@@ -9,10 +9,12 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from ..oidc.logins import Logins
 from ..secret import ID
 from ..visits.refused import Refused
 from ..visits.service import Visits
-from ..visits.values import Actor
+from ..visits.staff import Staff
+from ..visits.values import Actor, Session
 from ..webhooks.service import Webhooks
 from .accept import preferred
 from .caller import Caller, Scope
@@ -37,6 +39,8 @@ class Asked:
     http: web.Request
     visits: Visits
     webhooks: Webhooks
+    logins: Logins
+    staff: Staff
     public_url: str
     caller: Caller | None
     actor: Actor | None
@@ -72,8 +76,15 @@ class Asked:
 
     @property
     def by(self) -> Actor | None:
-        """Who acts: the host whose token it is, or whom the portal names."""
-        return self.known.host or self.actor
+        """Who acts: the host or the member of staff whose token it is, or whom the portal names."""
+        return self.known.person or self.actor
+
+    @property
+    def session(self) -> Session:
+        """Whose session it is, on a route for anyone in a room."""
+        if self.known.session is None:
+            raise RuntimeError("this route has no session")
+        return self.known.session
 
     @property
     def acting(self) -> Actor:
@@ -84,8 +95,8 @@ class Asked:
 
     @property
     def contact(self) -> bool:
-        """Whether phone numbers and addresses are shown: to portals, not to a host's session."""
-        return self.known.host is None
+        """Whether phone numbers and addresses are shown: to portals, not to hosts and staff."""
+        return self.known.person is None
 
     @property
     def kind(self) -> str:
@@ -114,7 +125,10 @@ class Route:
 
     Attributes:
         scope: what a key needs; None where anyone may call.
-        hosts: whether a host's session token will do for its own room (◆).
+        hosts: whether a host's session token will do for its own room, and a staff token for its care unit's (◆).
+        staff: whether a staff token will do.
+        anyone: whether it takes the session token of anyone in a room, and no key.
+        replays: whether an Idempotency-Key is heeded; not where a network is waited for, or a browser is told.
         body: model of the request's body; a body that may be missing is read as `{}`.
         answer: model of the answer's body.
         kinds: what else than JSON the answer can be, by `Accept`.
@@ -127,6 +141,9 @@ class Route:
     summary: str
     scope: Scope | None
     hosts: bool = False
+    staff: bool = False
+    anyone: bool = False
+    replays: bool = True
     body: type[BaseModel] | None = None
     body_optional: bool = False
     query: type[BaseModel] | None = None

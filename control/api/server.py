@@ -14,12 +14,15 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from ..audit.acting import acts
+from ..oidc.logins import Logins
 from ..secret import Clock, Random
 from ..store.store import Busy, Store
 from ..visits.refused import FieldError, Refused
 from ..visits.service import Visits
+from ..visits.staff import PREFIX as STAFF_PREFIX
+from ..visits.staff import Staff
 from ..webhooks.service import Webhooks
-from . import admission, audit, caller, events, participants, people, problems, rooms, sessions, webhooks
+from . import admission, audit, caller, events, oidc, participants, people, problems, rooms, sessions, staff, webhooks
 from .caller import ACTOR_HEADER, KEY_PREFIX, Caller, Scope
 from .idempotency import HEADER as IDEMPOTENCY_HEADER
 from .idempotency import Idempotency, Kept
@@ -37,6 +40,8 @@ TABLE: tuple[Route, ...] = (
     *audit.routes.table,
     *people.routes.table,
     *webhooks.routes.table,
+    *oidc.routes.table,
+    *staff.routes.table,
 )
 # Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
 BODY_WITHIN = 20.0
@@ -54,6 +59,8 @@ class Api:
         visits: Visits,
         webhooks: Webhooks,
         *,
+        logins: Logins,
+        staff: Staff,
         public_url: str,
         patience: Patience,
         clock: Clock,
@@ -63,6 +70,8 @@ class Api:
         self.store = store
         self.visits = visits
         self.webhooks = webhooks
+        self.logins = logins
+        self.staff = staff
         self.public_url = public_url
         self._patience = patience
         self._remote = remote
@@ -97,6 +106,8 @@ class Api:
             http=request,
             visits=self.visits,
             webhooks=self.webhooks,
+            logins=self.logins,
+            staff=self.staff,
             public_url=self.public_url,
             caller=who,
             actor=acting,
@@ -105,7 +116,7 @@ class Api:
             kinds=route.kinds,
         )
         key = request.headers.get(IDEMPOTENCY_HEADER)
-        if key is None or who is None or route.method == "GET":
+        if key is None or who is None or route.method == "GET" or not route.replays:
             return _response(_kept(await route.handler(asked)))
 
         async def answer() -> Kept:
@@ -120,9 +131,15 @@ class Api:
         return _response(kept)
 
     async def _caller(self, route: Route, request: web.Request) -> Caller | None:
-        if route.scope is None:
+        if route.scope is None and not route.staff and not route.anyone:
             return None
         secret = caller.bearer(request.headers.get("Authorization"))
+        if route.anyone:
+            return await caller.of_anyone(self.visits, secret)
+        if secret.startswith(STAFF_PREFIX):
+            return await self._staff(route, request, secret)
+        if route.scope is None:
+            raise Refused("not-allowed", "this call needs a staff token")
         if secret.startswith(KEY_PREFIX):
             who = await caller.of_key(self.store, secret)
             who.need(route.scope)
@@ -134,9 +151,17 @@ class Api:
             raise Refused("not-found", "there is no such room")
         return who
 
+    async def _staff(self, route: Route, request: web.Request, secret: str) -> Caller:
+        who = await caller.of_staff(self.staff, secret)
+        if not (route.hosts or route.staff) or who.staff is None:
+            raise Refused("not-allowed", "this call needs an API key")
+        if "room" in request.match_info:
+            await self.staff.need_room(who.staff, request.match_info["room"])
+        return who
+
     @staticmethod
     def _actor(route: Route, request: web.Request, who: Caller | None) -> Any:
-        if who is None or who.host is not None:
+        if who is None or who.person is not None or who.session is not None:
             return None
         named = caller.actor(request.headers.get(ACTOR_HEADER))
         if named is None and route.scope is Scope.ADMISSION:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .bodies import AboutView, CareUnitView, SessionBody, SessionView
+from ..visits.values import OpenedSession
+from .bodies import AboutView, CareUnitView, LoginView, SessionBody, SessionView
 from .routing import Answer, Asked, Routes
 
 routes = Routes()
@@ -37,5 +38,13 @@ async def open_session(asked: Asked) -> Answer:
             language=opened.language,
             display_name=opened.display_name,
         ),
+        logins=_logins(asked, opened),
     )
     return Answer(view, 201)
+
+
+def _logins(asked: Asked, opened: OpenedSession) -> list[LoginView]:
+    """What somebody can log in by whose identity is still wanted."""
+    if not opened.needs_eid:
+        return []
+    return [LoginView(provider=name, label=label) for name, label in asked.logins.providers(opened.tenant)]

@@ -198,6 +198,9 @@ class Queued(ServerMessage):
         bool | None,
         Field(exclude_if=_nothing, description="false: an eID of somebody else than the portal expected was shown"),
     ] = None
+    identified_as: Annotated[
+        str | None, Field(exclude_if=_nothing, description="whose eID it is, by the name that it gives")
+    ] = None
     connection: Literal["none", "connecting", "connected", "lost"]
 
 

@@ -103,6 +103,7 @@ def queue(room: RoomSnapshot, present: Mapping[str, Present]) -> said.Queue:
                 state="identifying" if arrival.state == State.IDENTIFYING else "waiting",
                 identity=identity(arrival.identity),
                 expected=None if arrival.identity is None else arrival.identity.expected,
+                identified_as=None if arrival.identity is None else arrival.identity.name,
                 connection=present[arrival.session].presence.state,
             )
             for arrival in room.arrivals

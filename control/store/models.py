@@ -116,6 +116,7 @@ class Participant(Base):
     email: Mapped[str | None] = mapped_column(String(254))
     language: Mapped[str | None] = mapped_column(String(35))
     notify: Mapped[bool] = mapped_column(Boolean, default=False)
+    # A mark (`visits.subjects`), never the number itself.
     expected_subject: Mapped[str | None] = mapped_column(String(200))
     link: Mapped[bytes | None] = mapped_column(unique=True)
     # No foreign key: sessions refer to participants, and a circle of keys helps nobody.
@@ -168,6 +169,58 @@ class EmbedToken(Base):
     identity: Mapped[dict[str, Any] | None]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     used_at: Mapped[datetime | None]
+
+
+class Login(Base):
+    """A login by OpenID Connect that has begun: for a session in a room, or (without one) for staff.
+
+    `state` and `browser` are hashes of what the provider sends back and of the cookie of the browser that began. Nonce
+    and PKCE's verifier are made from both secrets, and so aren't here at all.
+    """
+
+    __tablename__ = "logins"
+
+    state: Mapped[bytes] = mapped_column(primary_key=True)
+    browser: Mapped[bytes]
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    provider: Mapped[str] = mapped_column(String(64))
+    session: Mapped[str | None] = mapped_column(String(48))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    # Set once the provider has sent the browser back: a state is good once.
+    returned_at: Mapped[datetime | None]
+    # What the one-time code of a finished login is worth: hash of the code, and the identity as it is kept.
+    code: Mapped[bytes | None] = mapped_column(unique=True)
+    identity: Mapped[dict[str, Any] | None]
+
+
+class StaffSession(Base):
+    """Somebody of a care unit's staff, by a token that expires."""
+
+    __tablename__ = "staff_sessions"
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    token: Mapped[bytes] = mapped_column(unique=True)
+    user_id: Mapped[str] = mapped_column(String(200))
+    user_name: Mapped[str] = mapped_column(String(200))
+    care_unit: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class StaffCode(Base):
+    """What a browser exchanges for a staff session, once, within a minute."""
+
+    __tablename__ = "staff_codes"
+
+    code: Mapped[bytes] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    user_id: Mapped[str] = mapped_column(String(200))
+    user_name: Mapped[str] = mapped_column(String(200))
+    care_units: Mapped[list[str]]
+    # The cookie's hash, where the browser itself has logged in; None where a portal hands the code over.
+    browser: Mapped[bytes | None]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Event(Base):

@@ -123,6 +123,12 @@ async def sessions_lost(db: AsyncSession, before: datetime, present: Sequence[st
     return [(row.room, row.id) for row in await db.execute(query)]
 
 
+async def with_plain_subject(db: AsyncSession) -> Sequence[Participant]:
+    """Everyone whose `expected_subject` isn't a mark yet: a key's name, a colon, 43 characters (`Keyring.mark`)."""
+    kept = Participant.expected_subject
+    return (await db.scalars(select(Participant).where(kept.is_not(None), kept.not_like("%:" + "_" * 43)))).all()
+
+
 async def lose_everyone(db: AsyncSession, now: datetime) -> None:
     """After a restart nobody is connected until they say so."""
     query = update(Session).where(Session.connection.in_(("connected", "connecting")))

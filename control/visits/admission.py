@@ -11,6 +11,7 @@ from .identity import BY_HOST, unmet
 from .refused import FieldError, Refused
 from .rules import INSIDE, Event, NotAllowed, RoomState, State, after
 from .scene import Scene
+from .subjects import Subjects
 from .values import Actor, Role, Verb, Vouched
 
 EVENTS = {
@@ -149,16 +150,41 @@ def record_identity(
     return participant
 
 
-def vouched(participant: models.Participant, who: Vouched, by: Actor, at: datetime) -> dict[str, Any]:
-    """An identity that a portal vouches for, as it is kept with the session."""
-    kept: dict[str, Any] = {
-        "method": who.method,
-        "level": who.level,
-        "subject": who.subject,
-        "name": who.name,
-        "by": views.actor(by),
-        "at": at.isoformat(),
-    }
-    if participant.expected_subject is not None:
-        kept["expected"] = participant.expected_subject == who.subject
-    return kept
+def of_eid(
+    participant: models.Participant, who: Vouched, by: Actor, at: datetime, subjects: Subjects
+) -> dict[str, Any]:
+    """An eID's identity as it is kept: whether it is the expected person's, and never the subject itself."""
+    kept: dict[str, Any] = {"method": who.method, "level": who.level, "by": views.actor(by), "at": at.isoformat()}
+    if who.name:
+        kept["name"] = who.name
+    expected = subjects.expected(participant.tenant, participant.expected_subject, who.subject)
+    return kept if expected is None else {**kept, "expected": expected}
+
+
+def record_eid(scene: Scene, session: models.Session, kept: dict[str, Any]) -> bool:
+    """Somebody in `session` has logged in by an eID, as `of_eid` says; whether that meets what the room demands.
+
+    What doesn't count never takes the place of what does, except another person's eID: who has shown both is a question
+    for hosts.
+    """
+    if scene.state not in (RoomState.OPEN, RoomState.IN_PROGRESS):
+        raise Refused("state-conflict", f"the room is {scene.state.replace('_', ' ')}")
+    if session.arrived_at is None or session.state in (State.DENIED, State.REMOVED):
+        raise Refused("state-conflict", f"cannot identify someone who is {session.state}")
+    participant = scene.participant(session.participant)
+    role, policy = Role(participant.role), scene.room.identity_policy
+    former, new = views.identity(session.identity), views.identity(kept)
+    counts = unmet(policy, role, new) is None
+    keeps = former is not None and not counts and unmet(policy, role, former) is None
+    if not keeps or kept.get("expected") is False:
+        session.identity = kept
+    scene.note(
+        "participant.identified",
+        participant.id,
+        Actor(**kept["by"]),
+        session=session.id,
+        method=kept["method"],
+        level=kept["level"],
+        expected=kept.get("expected"),
+    )
+    return counts and kept.get("expected") is not False

@@ -10,10 +10,11 @@ from ..secret import digest, new_secret
 from ..store import models, queries
 from ..store.store import Db, Transaction
 from . import views
+from .identity import unmet
 from .refused import Refused, TokenRefused
 from .rules import INSIDE, LIVE, Event, RoomState, State
 from .scene import REOPEN_WITHIN, Scene, World
-from .values import CareUnit, OpenedSession, Session
+from .values import Actor, CareUnit, OpenedSession, Role, Session
 
 # One person opens a link in a few browsers at most; more is someone filling the queue of the staff.
 MAX_WAITING = 8
@@ -101,12 +102,16 @@ async def _open(
     scene.sessions[row.id] = row
     await scene.db.flush()
     await queries.forget_unused(scene.db, participant.id, MAX_UNUSED)
+    if identity is not None:
+        told = {name: identity.get(name) for name in ("method", "level", "expected")}
+        scene.note("participant.identified", participant.id, Actor(**identity["by"]), session=row.id, **told)
     return _opened(scene, row, token, resume)
 
 
 def _opened(scene: Scene, row: models.Session, token: str, resume: str) -> OpenedSession:
     return OpenedSession(
         id=row.id,
+        tenant=row.tenant,
         token=token,
         resume=resume,
         room=row.room,
@@ -116,6 +121,12 @@ def _opened(scene: Scene, row: models.Session, token: str, resume: str) -> Opene
         title=scene.room.title,
         language=scene.participant(row.participant).language or scene.room.language,
         display_name=scene.participant(row.participant).display_name,
+        needs_eid=unmet(
+            scene.room.identity_policy,
+            Role(scene.participant(row.participant).role),
+            views.identity(row.identity),
+        )
+        is not None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..secret import digest, new_secret
 from ..store import models, queries
 from . import views
-from .admission import vouched as vouched_identity
+from .admission import of_eid
 from .refused import FieldError, Refused
 from .rules import INSIDE, LIVE, State
 from .scene import Scene
@@ -63,7 +63,9 @@ async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited
         email=new.email,
         language=new.language,
         notify=new.notify,
-        expected_subject=new.expected_subject,
+        expected_subject=None
+        if new.expected_subject is None
+        else scene.world.subjects.mark(scene.room.tenant, new.expected_subject),
         link=digest(secret),
         session=None,
         created_at=scene.now,
@@ -103,6 +105,7 @@ def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Ac
     participant = scene.participant(participant_id)
     if scene.state not in LIVE:
         raise Refused("state-conflict", f"the room is {scene.state}")
+    changes = _marked(scene, participant, changes)
     different = {name: value for name, value in changes.items() if getattr(participant, name) != value}
     if scene.arrivals(participant) and {"role", "host", "expected_subject"} & set(different):
         raise Refused("state-conflict", "role, host and expected_subject are fixed once somebody has arrived")
@@ -117,6 +120,16 @@ def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Ac
         participant.version += 1
         scene.note("room.updated", participant.id, by, act="participant.updated", fields=sorted(different))
     return participant
+
+
+def _marked(scene: Scene, participant: models.Participant, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The changes with a mark instead of `expected_subject`: the one that is kept, where it is the same person's."""
+    subject = changes.get("expected_subject")
+    if subject is None:
+        return changes
+    subjects, tenant, kept = scene.world.subjects, scene.room.tenant, participant.expected_subject
+    same = subjects.expected(tenant, kept, subject)
+    return {**changes, "expected_subject": kept if same else subjects.mark(tenant, subject)}
 
 
 def withdraw(scene: Scene, participant_id: str, by: Actor | None) -> None:
@@ -147,13 +160,23 @@ async def embed_token(scene: Scene, participant_id: str, who: Vouched | None, by
         models.EmbedToken(
             secret=digest(secret),
             participant=participant.id,
-            identity=None if who is None else vouched_identity(participant, who, by, scene.now),
+            identity=None if who is None else of_eid(participant, who, by, scene.now, scene.world.subjects),
             expires_at=expires_at,
         )
     )
     known = who and {"method": who.method, "level": who.level}
     scene.audit("participant.vouched", participant.id, by, identity=known)
     return EmbedToken(secret, expires_at)
+
+
+async def staff_host(scene: Scene, by: Actor) -> str:
+    """The id of the host who is this member of staff; invited now where there is none."""
+    known = (one for one in scene.participants.values() if one.host and one.external_ref == by.id)
+    found = next(known, None)
+    if found is not None:
+        return found.id
+    new = NewParticipant(role=Role.CAREGIVER, display_name=by.name, host=True, external_ref=by.id)
+    return (await invite(scene, new, by)).participant.id
 
 
 def _url(scene: Scene, secret: str) -> str:

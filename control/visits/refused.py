@@ -24,6 +24,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "host-busy": (409, "The host is identifying somebody else"),
     "host-not-available": (409, "The host isn't in the room"),
     "request-running": (409, "The first request with this Idempotency-Key is still running"),
+    "care-unit-needed": (409, "Several care units: say which one"),
     "gone": (410, "This is over"),
     "session-replaced": (410, "Another browser has taken this one's place"),
     "version-mismatch": (412, "It has changed since, or If-Match is missing"),

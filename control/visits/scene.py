@@ -14,6 +14,7 @@ from ..store.store import Transaction
 from . import views
 from .refused import Refused
 from .rules import INSIDE, LIVE, Event, NotAllowed, RoomEvent, RoomState, State, after, room_after
+from .subjects import Subjects
 from .values import Actor, RoomSnapshot, Verb
 
 LOST_FOR = timedelta(minutes=5)
@@ -71,12 +72,13 @@ class Policy:
 
 @dataclass(frozen=True)
 class World:
-    """What an act needs from outside: the policy, the time, ids and randomness."""
+    """What an act needs from outside: the policy, the time, ids, randomness, and how subjects are recognized."""
 
     policy: Policy
     now: datetime
     ids: Ids
     random: Random
+    subjects: Subjects
 
 
 class Scene:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from ..audit.acting import acting
+from ..keyring import Keyring
 from ..secret import Clock, Ids, Random
 from ..secret import now as wall_clock
 from ..store import audit, queries
@@ -23,6 +24,7 @@ from .reading import Readings
 from .refused import FieldError, Refused, TokenRefused
 from .rules import INSIDE, LIVE, State
 from .scene import LOST_FOR, Policy, Scene, World
+from .subjects import Subjects
 from .values import Actor, EmbedToken, Invited, OpenedSession, Participant, RoomSnapshot, Session, Verb, Vouched
 
 RoomCallback = Callable[[str], Awaitable[None]]
@@ -38,8 +40,17 @@ class Visits:
     Everything raises `Refused`; nothing has changed then.
     """
 
-    def __init__(self, store: Store, policy: Policy, *, clock: Clock = wall_clock, random: Random = os.urandom) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        keyring: Keyring,
+        *,
+        clock: Clock = wall_clock,
+        random: Random = os.urandom,
+    ) -> None:
         self.store = store
+        self.subjects = Subjects(keyring)
         self.policy = policy
         self.clock = clock
         self.random = random
@@ -56,6 +67,10 @@ class Visits:
         """After a restart nobody is connected until they say so; they have five minutes."""
         async with self._write() as transaction:
             await queries.lose_everyone(transaction.db, self.clock())
+            # Of before there was a keyring, and such numbers were kept as they came.
+            for one in await queries.with_plain_subject(transaction.db):
+                if one.expected_subject is not None:
+                    one.expected_subject = self.subjects.mark(one.tenant, one.expected_subject)
 
     # -- arriving --
 
@@ -165,6 +180,21 @@ class Visits:
         async with self._scene(room, tenant) as (scene, _):
             admission.record_identity(scene, participant, method, by, document_type=document_type, session=session)
             return self._participant(scene, participant)
+
+    async def identity_of(self, session: str, who: Vouched, by: Actor) -> dict[str, Any]:
+        """What is kept of somebody whom a provider (`by`) knows, who logs in for this session. Raises TokenRefused."""
+        async with self.store.read() as db:
+            row = await queries.session(db, session)
+            participant = None if row is None else await queries.participant(db, row.participant)
+        if participant is None:
+            raise TokenRefused("token-not-accepted", "there is no such session")
+        return admission.of_eid(participant, who, by, self.clock(), self.subjects)
+
+    async def record_eid(self, session: str, kept: dict[str, Any]) -> tuple[Session, bool]:
+        """Writes down what `identity_of` gave; the session, and whether it meets what the room demands."""
+        async with self._of_session(session) as scene:
+            counts = admission.record_eid(scene, scene.sessions[session], kept)
+            return self._session(scene, session), counts
 
     async def lock(self, room: str, by: Actor, *, tenant: str | None = None) -> RoomSnapshot:
         """No new arrivals any more; who was admitted still returns."""
@@ -325,6 +355,12 @@ class Visits:
                 self._tell_after(transaction, scene)
         return erased
 
+    async def staff_host(self, room: str, by: Actor, *, tenant: str) -> EmbedToken:
+        """Staff come into a room as a host: as the host who is them (by `external_ref`), or as a new one."""
+        async with self._scene(room, tenant) as (scene, _):
+            host = await invitations.staff_host(scene, by)
+            return await invitations.embed_token(scene, host, None, by)
+
     async def tick(self) -> None:
         """Opens and closes rooms, lets the lost leave; called once a second. One transaction a room."""
         for room in sorted(self._untold - self._telling.keys()):
@@ -368,7 +404,7 @@ class Visits:
             raise Refused("unavailable", str(busy), retry_after=1) from None
 
     def _world(self) -> World:
-        return World(self.policy, self.clock(), self._ids, self.random)
+        return World(self.policy, self.clock(), self._ids, self.random, self.subjects)
 
     @asynccontextmanager
     async def _scene(self, room: str, tenant: str | None) -> AsyncIterator[tuple[Scene, Transaction]]:

@@ -58,6 +58,7 @@ class Identity:
         level: `document`, or the eID's `loa1` to `loa4`.
         by: the actor, as `{"id", "name", "care_unit"?}`; for an eID the portal or the provider.
         expected: False when another subject than `expected_subject` showed an eID; None when that doesn't apply.
+        name: whom the eID belongs to, as it says; hosts compare it with whom they expect.
     """
 
     method: str
@@ -65,13 +66,19 @@ class Identity:
     by: Mapping[str, str]
     at: datetime
     expected: bool | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """The answer of `POST /v1/sessions`; `token` and `resume` are known only to whoever gets this."""
+    """The answer of `POST /v1/sessions`; `token` and `resume` are known only to whoever gets this.
+
+    Attributes:
+        needs_eid: whether an eID would help them in: the room demands an identity of their role that is still missing.
+    """
 
     id: str
+    tenant: str
     token: str
     resume: str
     room: str
@@ -81,6 +88,7 @@ class OpenedSession:
     title: str | None
     language: str
     display_name: str
+    needs_eid: bool = False
 
 
 @dataclass(frozen=True)

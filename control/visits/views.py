@@ -31,6 +31,7 @@ def identity(kept: dict[str, Any] | None) -> Identity | None:
         by=kept["by"],
         at=datetime.fromisoformat(kept["at"]),
         expected=kept.get("expected"),
+        name=kept.get("name"),
     )
 
 

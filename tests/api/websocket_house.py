@@ -15,6 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from aiohttp.test_utils import TestServer
 from jsonschema import Draft202012Validator
 from vardrum.control.api.problems import response
+from vardrum.control.keyring import Keyring
 from vardrum.control.live.asyncapi import document
 from vardrum.control.live.live import Live
 from vardrum.control.signaling import Signaling
@@ -211,7 +212,7 @@ class House:
         self._stack = AsyncExitStack()
         self._media = MediaSettings(port=0, shards=shards)
         self.store = Store(database or folder / "house.sqlite")
-        self.visits = Visits(self.store, Policy(public_url=ORIGIN))
+        self.visits = Visits(self.store, Policy(public_url=ORIGIN), Keyring({"k1": bytes(32)}, "k1"))
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.store)

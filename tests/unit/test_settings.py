@@ -87,6 +87,59 @@ def test_what_is_wrong_is_said_with_file_key_and_expectation(tmp_path: Path, tex
     assert sentence in str(error.value)
 
 
+PROVIDER = """
+[tenants.north.oidc.freja]
+label = "Freja"
+issuer = "https://idp.example"
+client_id = "vardrum"
+client_secret = "s-e-c-r-e-t"
+levels = { "urn:loa3" = "loa3" }
+"""
+
+
+def test_a_tenant_has_providers_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    (tmp_path / "secret").write_text("from a file\n")
+    other = PROVIDER.replace("freja", "siths").replace(
+        'client_secret = "s-e-c-r-e-t"', f'client_secret_file = "{tmp_path}/secret"'
+    )
+    file.write_text(PROVIDER + other)
+    found = settings.load(file, environment={})
+    freja, siths = (found.tenants["north"].oidc[name] for name in ("freja", "siths"))
+    assert (freja.secret(), siths.secret()) == ("s-e-c-r-e-t", "from a file")
+    assert freja.prompt == "login"
+    assert "s-e-c-r-e-t" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('issuer = "https://idp.example"', "", "tenants.north.oidc.freja.issuer: is missing"),
+        ('"https://idp', '"http://idp', "tenants.north.oidc.freja.issuer: 'http://idp.example' is not an issuer"),
+        ('"loa3" }', '"high" }', "tenants.north.oidc.freja.levels.urn:loa3: 'high' doesn't fit"),
+        ("levels =", "lvls =", "tenants.north.oidc.freja.lvls: there is no such setting (expected one of algorithms, "),
+        ('levels = { "urn:loa3" = "loa3" }', "", "tenants.north.oidc.freja: has no levels (expected what its acr"),
+        ("levels =", "staff = true\nlevels =", "tenants.north.oidc.freja: has no care_unit_claim (expected "),
+        ('client_secret = "s-e-c-r-e-t"', "client_secret = 12", "tenants.north.oidc.freja.client_secret: doesn't fit"),
+        ("levels =", 'client_secret_file = "x"\nlevels =', "freja: has both client_secret and client_secret_file"),
+        ("levels =", 'algorithms = ["HS256"]\nlevels =', "tenants.north.oidc.freja.algorithms.0: 'HS256' doesn't fit"),
+        ("oidc.freja", "oidc.document", "tenants.north.oidc.document"),
+        ("oidc.freja", "oids.freja", "tenants.north.oids: there is no such setting (expected one of oidc"),
+    ],
+)
+def test_a_provider_that_does_not_fit_is_said_without_its_secret(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    file = tmp_path / "v.toml"
+    assert old in PROVIDER
+    file.write_text(PROVIDER.replace(old, new))
+    with pytest.raises(BadSettings) as error:
+        settings.load(file, environment={})
+    assert str(error.value).startswith(f"{file}: ")
+    assert sentence in str(error.value)
+    assert "s-e-c-r-e-t" not in str(error.value)
+
+
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     file = tmp_path / "v.toml"
     file.write_text('[http]\nport = -1\n[media]\nip = "x"\n')
