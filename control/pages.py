@@ -62,14 +62,18 @@ def page_headers(public_url: str) -> dict[str, str]:
 
 
 class Pages:
-    """GET /j/{tenant} and /static/…"""
+    """GET /j/{tenant}, /staff/{tenant}, /login and /static/…"""
 
     def __init__(self, public_url: str, folder: Path = WEB) -> None:
         self._folder = folder
         self._headers = page_headers(public_url)
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        found: list[web.AbstractRouteDef] = [web.get("/j/{tenant}", self.visit)]
+        found: list[web.AbstractRouteDef] = [
+            web.get("/j/{tenant}", self.visit),
+            web.get("/staff/{tenant}", self.console),
+            web.get("/login", self.login),
+        ]
         if (self._folder / "static").is_dir():
             found.append(web.static("/static", self._folder / "static"))
         return found
@@ -80,9 +84,22 @@ class Pages:
             raise web.HTTPNotFound
         return web.FileResponse(self._folder / "index.html")
 
+    async def console(self, request: web.Request) -> web.FileResponse:
+        """Staff's console; the code that opens it stands in the fragment."""
+        if not _TENANT.fullmatch(request.match_info["tenant"]):
+            raise web.HTTPNotFound
+        return web.FileResponse(self._folder / "staff.html")
+
+    async def login(self, request: web.Request) -> web.FileResponse:
+        """Where a login by a provider begins in a window of its own, and where every login comes back to."""
+        return web.FileResponse(self._folder / "login.html")
+
     async def protect(self, request: web.Request, response: web.StreamResponse) -> None:
         """Puts the headers on (for `on_response_prepare`)."""
-        page = request.path.startswith(("/static/", "/j/"))
+        page = request.path == "/login" or request.path.startswith(("/static/", "/j/", "/staff/"))
+        if request.path == "/login":
+            # It speaks with the page that opened it, which is inside somebody else's.
+            response.headers["Cross-Origin-Opener-Policy"] = "unsafe-none"
         for name, value in (self._headers if page else API_HEADERS).items():
             if name not in response.headers:
                 response.headers[name] = value

@@ -2,6 +2,7 @@
 
 import { el, show, setText } from "./dom.js";
 import { askPhone } from "./help.js";
+import { eidCard } from "./eid.js";
 import { bind, clock, waited } from "./i18n.js";
 import { icon } from "./icons.js";
 import { Preview } from "./preview.js";
@@ -17,6 +18,7 @@ export class Waiting {
   #since;
   #letters;
   #timer;
+  #eid;
   #onState = () => this.#update();
   #onLines = () => this.#write();
   #onNetwork = () => this.#update();
@@ -24,6 +26,7 @@ export class Waiting {
   constructor(visit, devices) {
     this.#visit = visit;
     this.#preview = new Preview(devices, { compact: true });
+    this.#eid = visit.eid ? eidCard(visit.eid) : null;
     this.#title = el("h1", {});
     this.#lines = [el("p", { class: "lead" }), el("p", {})];
     this.#since = el("p", { class: "since" });
@@ -48,7 +51,7 @@ export class Waiting {
           button("bar.leave", { kind: "quiet", testid: "leave", click: () => visit.leave() }),
         ),
       ),
-      this.#preview.element,
+      el("div", { class: "waiting-side" }, this.#eid?.element, this.#preview.element),
     );
     visit.addEventListener("state", this.#onState);
     visit.addEventListener("network", this.#onNetwork);
@@ -97,6 +100,7 @@ export class Waiting {
   close() {
     clearInterval(this.#timer);
     this.#preview.close();
+    this.#eid?.close();
     this.#visit.removeEventListener("state", this.#onState);
     this.#visit.removeEventListener("network", this.#onNetwork);
     this.#visit.chat.removeEventListener("lines", this.#onLines);

@@ -6,6 +6,8 @@ import { bind, bindAttribute, clock, t, waited } from "./i18n.js";
 import { chime } from "./meter.js";
 import { button } from "./shell.js";
 
+const BY_HOST = ["document", "known_in_person"];
+
 export class People {
   element;
   #visit;
@@ -117,7 +119,7 @@ export class People {
     setText(name, entry.display_name);
     bind(about, `role.${entry.role}`);
     bind(since, "people.since", { time: clock(entry.since), waited: waited(entry.since) });
-    identityChip(identity, entry.identity, entry.expected);
+    identityChip(identity, entry.identity, entry.expected, entry.identified_as);
     connectionDot(connection, entry.connection);
     const arrivals = this.#visit.queue.filter((one) => one.participant === entry.participant).length;
     show(second, arrivals > 1 || this.#visit.participants.some((one) => one.id === entry.participant));
@@ -202,18 +204,21 @@ export class People {
   }
 }
 
-function identityChip(chip, identity, expected) {
+/** How somebody was identified, and `as` whom, where their eID has a name. */
+export function identityChip(chip, identity, expected, as) {
   const known = Boolean(identity);
   chip.classList.toggle("known", known && expected !== false);
   chip.classList.toggle("other", expected === false);
   if (expected === false) return bind(chip, "identity.unexpected");
   if (!known) return bind(chip, "identity.none");
-  const key = `identity.${identity.method}`;
-  if (t(key) === key) bind(chip, "identity.eid", { method: identity.method, level: identity.level ?? "" });
-  else bind(chip, key);
+  const { method, level = "", by } = identity;
+  // An eID may be called as any of our texts is.
+  if (BY_HOST.includes(method)) return bind(chip, `identity.${method}`);
+  const shown = { method: by?.id === method ? by.name : method, level, name: as };
+  bind(chip, as ? "identity.eid-as" : "identity.eid", shown);
 }
 
-function connectionDot(dot, connection) {
+export function connectionDot(dot, connection) {
   dot.dataset.connection = connection ?? "none";
   bindAttribute(dot, "aria-label", `connection.${connection ?? "none"}`);
   bindAttribute(dot, "title", `connection.${connection ?? "none"}`);

@@ -16,8 +16,8 @@ export class Refusal extends Error {
   }
 }
 
-/** Calls the server; answers the JSON body, or throws Refusal. */
-export async function call(method, path, { body, token, timeout = 15000, signal } = {}) {
+/** Calls the server; answers the JSON body, or throws Refusal. Only logins have a cookie, which binds them to this browser. */
+export async function call(method, path, { body, token, cookies = false, timeout = 15000, signal } = {}) {
   let response;
   try {
     response = await fetch(path, {
@@ -27,7 +27,7 @@ export async function call(method, path, { body, token, timeout = 15000, signal 
         ...(token ? { Authorization: `Bearer ${token}` } : {}),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: "omit",
+      credentials: cookies ? "same-origin" : "omit",
       cache: "no-store",
       referrerPolicy: "no-referrer",
       signal: signal ?? AbortSignal.timeout(timeout),

@@ -10,6 +10,7 @@ import { Cushion } from "./cushion.js";
 import { describeDevice, deviceKnown } from "./device.js";
 import { captureScreen } from "./devices.js";
 import { suggest } from "./i18n.js";
+import { Eid } from "./eid.js";
 import { Quality } from "./quality.js";
 import { Recovery } from "./recovery.js";
 import { Report } from "./report.js";
@@ -43,6 +44,7 @@ export class Visit extends EventTarget {
   quality = new Quality();
   hand = false;
   chat;
+  eid; // logging in by a provider
   #doorway;
   #session;
   #devices;
@@ -62,6 +64,7 @@ export class Visit extends EventTarget {
     this.#session = session;
     this.#devices = devices;
     this.#slots = slots;
+    this.eid = new Eid(session.logins ?? [], () => this.token);
     this.chat = new Chat((message) => this.#socket.send(message));
     this.#socket = new Socket({
       url: () => this.#session.websocket_url,
