@@ -249,6 +249,10 @@ class OidcProvider(_Part):
     def _fits(self) -> Self:
         if self.client_secret is not None and self.client_secret_file is not None:
             raise ValueError("has both client_secret and client_secret_file (expected one of them)")
+        try:
+            self.secret()
+        except (OSError, ValueError):
+            raise ValueError(f"has a client_secret_file that can't be read: {self.client_secret_file}") from None
         if not self.staff and not self.levels:
             raise ValueError('has no levels (expected what its acr values are worth, such as {"urn:…:loa3" = "loa3"})')
         if self.staff and self.care_unit_claim is None:

@@ -39,6 +39,8 @@ LOGIN_WITHIN = timedelta(minutes=10)
 CODE_FOR = timedelta(minutes=2)
 # Logins of one session that may be under way; more is somebody who fills the table.
 MOST = 20
+# Staff's begin without any credentials, so anybody may.
+MOST_OF_STAFF = 5000
 SECRET_BYTES = 32
 CODE = "vrc_"
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -171,8 +173,9 @@ class Logins:
             raise _unavailable() from None
         now = self._clock()
         async with self._store.write() as transaction:
-            if session is not None and await store_logins.begun(transaction.db, session) >= MOST:
-                raise Refused("too-many-requests", "too many logins of this visit are under way", retry_after=60)
+            most = MOST_OF_STAFF if session is None else MOST
+            if await store_logins.begun(transaction.db, tenant, session) >= most:
+                raise Refused("too-many-requests", "too many logins are under way", retry_after=60)
             await store_logins.begin(
                 transaction.db,
                 state=digest(state),

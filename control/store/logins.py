@@ -31,9 +31,10 @@ async def begin(
     await db.flush()
 
 
-async def begun(db: Db, session: str) -> int:
-    """How many logins of a session are kept."""
-    return await db.scalar(select(func.count()).select_from(Login).where(Login.session == session)) or 0
+async def begun(db: Db, tenant: str, session: str | None) -> int:
+    """How many logins of a session, or (None) of a tenant's staff, are kept."""
+    whose = Login.session.is_(None) if session is None else Login.session == session
+    return await db.scalar(select(func.count()).select_from(Login).where(Login.tenant == tenant, whose)) or 0
 
 
 async def by_state(db: Db, state: bytes) -> Login | None:

@@ -122,6 +122,11 @@ def test_a_tenant_has_providers_of_its_own(tmp_path: Path) -> None:
         ("levels =", "staff = true\nlevels =", "tenants.north.oidc.freja: has no care_unit_claim (expected "),
         ('client_secret = "s-e-c-r-e-t"', "client_secret = 12", "tenants.north.oidc.freja.client_secret: doesn't fit"),
         ("levels =", 'client_secret_file = "x"\nlevels =', "freja: has both client_secret and client_secret_file"),
+        (
+            'client_secret = "s-e-c-r-e-t"',
+            'client_secret_file = "/no/x"',
+            "client_secret_file that can't be read: /no/x",
+        ),
         ("levels =", 'algorithms = ["HS256"]\nlevels =', "tenants.north.oidc.freja.algorithms.0: 'HS256' doesn't fit"),
         ("oidc.freja", "oidc.document", "tenants.north.oidc.document"),
         ("oidc.freja", "oids.freja", "tenants.north.oids: there is no such setting (expected one of oidc"),

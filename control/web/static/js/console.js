@@ -38,9 +38,7 @@ async function redeem(code, unit) {
     open(session);
   } catch (refusal) {
     if (refusal.name === "care-unit-needed") return choose(code, refusal.problem.care_units);
-    // A reload of a page that has been let in already.
-    const kept = read();
-    if (kept) return open(kept);
+    // Not with what this tab still has: at a shared computer that may be somebody else's.
     await logIn(refusal.status === 0 || refusal.status >= 500 ? "unavailable" : "expired");
   }
 }
