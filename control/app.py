@@ -158,6 +158,7 @@ class App:
             hosts_by_link=settings.hosts.by_link,
             audit_kept=kept.audit,
             read_again=timedelta(minutes=settings.audit.read_again_minutes),
+            functions=frozenset(settings.care_units.functions),
         )
         self.visits = Visits(self.store, policy, self.keyring, clock=self._clock, random=self._random)
         await self.visits.start()

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..sfu.types import MediaSettings
 from .keyring import FILE as KEYRING
+from .visits.values import Function
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
 PREFIX = "VARDRUM_"
@@ -125,6 +126,15 @@ def _without_password(value: SecretStr) -> str:
 DatabaseUrl = Annotated[
     SecretStr, AfterValidator(_database_url), PlainSerializer(_without_password, return_type=str, when_used="json")
 ]
+
+
+def _functions(value: object) -> object:
+    """Names of functions, as a list or separated by commas."""
+    listed = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    known = [str(one) for one in Function]
+    if not isinstance(listed, (list, tuple)) or any(one not in known for one in listed):
+        raise ValueError(f"is not a list of functions (expected some of {', '.join(known)})")
+    return tuple(Function(one) for one in listed)
 
 
 class _Part(BaseModel):
@@ -272,6 +282,10 @@ class Tenant(_Part):
     oidc: dict[ProviderName, OidcProvider] = {}
 
 
+class CareUnits(_Part):
+    functions: Annotated[tuple[Function, ...], BeforeValidator(_functions)]
+
+
 class Log(_Part):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["json", "text"]
@@ -296,6 +310,7 @@ class Settings(BaseSettings):
     audit: Audit
     retention: Retention
     webhooks: Webhooks
+    care_units: CareUnits
     log: Log
     tenants: dict[TenantName, Tenant]
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from ..visits.identity import Demand
 from ..visits.invitations import NewParticipant
 from ..visits.rules import RoomState, State
-from ..visits.values import Connection, Identity, Participant, Role, RoomSnapshot
+from ..visits.values import Connection, Form, Identity, Participant, Role, RoomSnapshot
 from .fields import (
     MISSING,
     Body,
@@ -27,7 +27,6 @@ from .fields import (
     View,
 )
 
-Form = Literal["video", "phone", "chat"]
 Policy = dict[Role, Demand]
 MaxParticipants = Annotated[int, Field(ge=2, le=16)]
 
@@ -319,6 +318,7 @@ class AboutView(View):
     title: str | None = MISSING
     language: str
     display_name: str
+    form: Form
 
 
 class LoginView(View):

@@ -13,8 +13,10 @@ from ..audit.acting import SYSTEM, Acting, Known
 from ..secret import digest
 from ..store import queries
 from ..store.store import Store
+from ..visits.feedback import AFTER_END
 from ..visits.refused import FieldError, Refused
 from ..visits.rules import State
+from ..visits.scene import REOPEN_WITHIN
 from ..visits.service import Visits
 from ..visits.staff import Member, Staff
 from ..visits.values import Actor, Session
@@ -90,9 +92,11 @@ async def of_key(store: Store, secret: str) -> Caller:
     return Caller(id=row.id, secret=secret, tenant=row.tenant, scopes=frozenset(row.scopes))
 
 
-async def of_anyone(visits: Visits, token: str) -> Caller:
-    """Anybody with a session. Raises what the token is refused for."""
-    session = await visits.session(token)
+async def of_anyone(visits: Visits, token: str, *, late: bool = False) -> Caller:
+    """Anybody with a session, `late` also for a while after the end. Raises what the token is refused for."""
+    if token.startswith(KEY_PREFIX):
+        raise Refused("not-allowed", "this call needs the session token of somebody in the room")
+    session = await visits.session(token, after_end=AFTER_END if late else REOPEN_WITHIN)
     return Caller(
         id=session.id, secret=token, tenant=session.tenant, scopes=frozenset(), room=session.room, session=session
     )
@@ -119,6 +123,11 @@ def acting(who: Caller | None, named: Actor | None) -> Acting:
         return SYSTEM
     if who.host is not None:
         return Acting(Known.HOST, who.host.id, who.host.name, who.host.care_unit)
+    if who.staff is not None:
+        person = who.staff.actor
+        return Acting(Known.STAFF, person.id, person.name, person.care_unit)
+    if who.session is not None:
+        return Acting(Known.PARTICIPANT, who.session.participant, who.session.display_name)
     if named is None:
         return Acting(Known.KEY, who.id, key=who.id)
     return Acting(Known.KEY, named.id, named.name, named.care_unit, who.id)

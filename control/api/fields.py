@@ -42,6 +42,12 @@ def _text(value: str) -> str:
     return value
 
 
+def _paragraph(value: str) -> str:
+    if _FORBIDDEN.search(value.replace("\n", " ")):
+        raise ValueError("has a control character")
+    return value.strip()
+
+
 def _matching(pattern: re.Pattern[str], expected: str) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
@@ -77,6 +83,8 @@ def rfc3339(value: datetime) -> str:
 
 
 Name = Annotated[str, Field(max_length=200), AfterValidator(_text)]
+# Text of several lines; an empty one is as good as none.
+Paragraph = Annotated[str, Field(max_length=1000), AfterValidator(_paragraph)]
 Reason = Annotated[str, Field(max_length=500), AfterValidator(_text)]
 Language = Annotated[str, Field(max_length=35), _matching(_LANGUAGE, "a BCP 47 language tag, such as sv or en-GB")]
 Phone = Annotated[str, Field(max_length=16), _matching(_PHONE, "a number as in E.164, such as +46701234567")]

@@ -39,7 +39,11 @@ def document(table: Iterable[Route], version: str, public_url: str) -> dict[str,
                     "scheme": "bearer",
                     "description": "An admitted host's session token (vrs_…).",
                 },
-                "session": {"type": "http", "scheme": "bearer", "description": "Anyone's session token (vrs_…)."},
+                "session": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The session token (vrs_…) of anyone in the room.",
+                },
                 "staff": {"type": "http", "scheme": "bearer", "description": "A staff token (vrt_…)."},
             },
         },
@@ -116,8 +120,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "schema": {"type": "string"},
             }
         )
-    if route.method == "PATCH":
-        found.append({"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}})
+    if route.method == "PATCH" or route.if_match:
+        needed = route.method == "PATCH"
+        found.append({"name": "If-Match", "in": "header", "required": needed, "schema": {"type": "string"}})
     return found
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ..oidc.logins import Logins
 from ..secret import ID
+from ..visits.care_units import CareUnits
 from ..visits.refused import Refused
 from ..visits.service import Visits
 from ..visits.staff import Staff
@@ -41,6 +42,7 @@ class Asked:
     webhooks: Webhooks
     logins: Logins
     staff: Staff
+    care_units: CareUnits
     public_url: str
     caller: Caller | None
     actor: Actor | None
@@ -103,6 +105,11 @@ class Asked:
         """What the body of the answer is to be: JSON, or one of the route's `kinds` where that is preferred."""
         return preferred(self.http.headers.get("Accept"), (JSON, *self.kinds))
 
+    @property
+    def wanted_version(self) -> int | None:
+        """If-Match, where it may be missing. Raises Refused `version-mismatch`."""
+        return self.version() if "If-Match" in self.http.headers else None
+
     def version(self) -> int | None:
         """If-Match (RFC 9110, section 13.1.1); None for `*`. Raises Refused `version-mismatch`."""
         given = self.http.headers.get("If-Match")
@@ -128,8 +135,10 @@ class Route:
         hosts: whether a host's session token will do for its own room, and a staff token for its care unit's (◆).
         staff: whether a staff token will do.
         anyone: whether it takes the session token of anyone in a room, and no key.
+        late: whether that is taken for a while after the end of the visit too.
         replays: whether an Idempotency-Key is heeded; not where a network is waited for, or a browser is told.
         body: model of the request's body; a body that may be missing is read as `{}`.
+        if_match: whether a PUT heeds If-Match where it is given.
         answer: model of the answer's body.
         kinds: what else than JSON the answer can be, by `Accept`.
         problems: names of refusals beside those that every route has.
@@ -143,10 +152,12 @@ class Route:
     hosts: bool = False
     staff: bool = False
     anyone: bool = False
+    late: bool = False
     replays: bool = True
     body: type[BaseModel] | None = None
     body_optional: bool = False
     query: type[BaseModel] | None = None
+    if_match: bool = False
     answer: type[BaseModel] | None = None
     kinds: tuple[str, ...] = ()
     status: int = 200

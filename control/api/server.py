@@ -17,12 +17,28 @@ from ..audit.acting import acts
 from ..oidc.logins import Logins
 from ..secret import Clock, Random
 from ..store.store import Busy, Store
+from ..visits.care_units import CareUnits
 from ..visits.refused import FieldError, Refused
 from ..visits.service import Visits
 from ..visits.staff import PREFIX as STAFF_PREFIX
 from ..visits.staff import Staff
 from ..webhooks.service import Webhooks
-from . import admission, audit, caller, events, oidc, participants, people, problems, rooms, sessions, staff, webhooks
+from . import (
+    admission,
+    audit,
+    caller,
+    care_units,
+    events,
+    feedback,
+    oidc,
+    participants,
+    people,
+    problems,
+    rooms,
+    sessions,
+    staff,
+    webhooks,
+)
 from .caller import ACTOR_HEADER, KEY_PREFIX, Caller, Scope
 from .idempotency import HEADER as IDEMPOTENCY_HEADER
 from .idempotency import Idempotency, Kept
@@ -42,6 +58,8 @@ TABLE: tuple[Route, ...] = (
     *webhooks.routes.table,
     *oidc.routes.table,
     *staff.routes.table,
+    *care_units.routes.table,
+    *feedback.routes.table,
 )
 # Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
 BODY_WITHIN = 20.0
@@ -75,6 +93,7 @@ class Api:
         self.public_url = public_url
         self._patience = patience
         self._remote = remote
+        self._care_units = CareUnits(store, visits.policy, clock)
         self._idempotency = Idempotency(store, clock, random)
 
     def routes(self, table: Iterable[Route] = TABLE) -> list[web.RouteDef]:
@@ -108,6 +127,7 @@ class Api:
             webhooks=self.webhooks,
             logins=self.logins,
             staff=self.staff,
+            care_units=self._care_units,
             public_url=self.public_url,
             caller=who,
             actor=acting,
@@ -135,7 +155,7 @@ class Api:
             return None
         secret = caller.bearer(request.headers.get("Authorization"))
         if route.anyone:
-            return await caller.of_anyone(self.visits, secret)
+            return _in_room(await caller.of_anyone(self.visits, secret, late=route.late), request)
         if secret.startswith(STAFF_PREFIX):
             return await self._staff(route, request, secret)
         if route.scope is None:
@@ -147,9 +167,7 @@ class Api:
         who = await caller.of_session(self.visits, secret)
         if not route.hosts:
             raise Refused("not-allowed", "this call needs an API key")
-        if who.room != request.match_info.get("room"):
-            raise Refused("not-found", "there is no such room")
-        return who
+        return _in_room(who, request)
 
     async def _staff(self, route: Route, request: web.Request, secret: str) -> Caller:
         who = await caller.of_staff(self.staff, secret)
@@ -169,6 +187,13 @@ class Api:
             detail = f"this call needs {ACTOR_HEADER}: who is it that acts?"
             raise Refused("invalid-header", detail, errors=errors)
         return named
+
+
+def _in_room(who: Caller, request: web.Request) -> Caller:
+    """A session's token is good for its own room only."""
+    if request.match_info.get("room", who.room) != who.room:
+        raise Refused("not-found", "there is no such room")
+    return who
 
 
 async def _read(request: web.Request) -> bytes:
@@ -231,7 +256,8 @@ def _response(kept: Kept) -> web.Response:
     headers = dict(kept.headers)
     content_type = headers.pop("Content-Type", None)
     body = kept.body.encode() if kept.body or kept.status != 204 else None
-    return web.Response(status=kept.status, body=body, content_type=content_type, headers=headers)
+    charset = "utf-8" if content_type is not None and content_type.startswith("text/") else None
+    return web.Response(status=kept.status, body=body, content_type=content_type, charset=charset, headers=headers)
 
 
 @web.middleware

@@ -16,7 +16,7 @@ routes = Routes()
     body=SessionBody,
     answer=SessionView,
     status=201,
-    problems=("token-not-accepted", "not-open-yet", "room-locked", "gone", "session-replaced"),
+    problems=("token-not-accepted", "not-open-yet", "room-locked", "function-off", "gone", "session-replaced"),
 )
 async def open_session(asked: Asked) -> Answer:
     """Exchange a link's secret, an embed_token or a resume secret for a session."""
@@ -37,6 +37,7 @@ async def open_session(asked: Asked) -> Answer:
             title=opened.title,
             language=opened.language,
             display_name=opened.display_name,
+            form=opened.form,
         ),
         logins=_logins(asked, opened),
     )

@@ -36,7 +36,9 @@ class Care:
         """Sees whether somebody needs to be phoned."""
         inside = present.state in INSIDE and not self._room.over
         lost = present.presence.state == "lost"
-        self._write(present, present.troubles.look(now, inside=inside, lost=lost, media=present.presence.media))
+        # Where there is no media, nobody lacks it: being there is all.
+        media = present.presence.media if self._room.by_video else not lost
+        self._write(present, present.troubles.look(now, inside=inside, lost=lost, media=media))
 
     def ask(self, present: Present) -> None:
         """Somebody asks to be phoned. Asked twice it is written down once, and hosts are told again."""

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from ...sfu.types import Offer
 from ..visits.rules import INSIDE
-from ..visits.values import Actor, Participant, RoomSnapshot, Session, Verb
+from ..visits.values import Actor, Function, Participant, RoomSnapshot, Session, Verb
 from . import client_messages as heard
 from . import server_messages as said
 from . import views
@@ -92,6 +92,7 @@ class Conversation:
                 self._chat(present, message)
             case heard.TypingSaid():
                 self._inside(present)
+                self._on(Function.CHAT)
                 self._room.say(said.Typing(participant=present.participant, text=message.text), self._room.admitted)
             case heard.HandSaid():
                 self._hand(present, message)
@@ -130,6 +131,11 @@ class Conversation:
         if not self._room.admitted(present):
             raise Declined("not-allowed", "only people who are admitted may say this")
 
+    def _on(self, function: Function) -> None:
+        room = self._room.snapshot
+        if room is not None and function not in room.functions:
+            raise Declined("function-off", f"{function} is switched off in this visit")
+
     def _actor(self, present: Present) -> Actor:
         """The host who decides. `Visits` asks the same of the participant; here the arrival must be the host's own."""
         room = self._room.snapshot
@@ -143,6 +149,8 @@ class Conversation:
     async def _offer(self, present: Present, offer: heard.OfferSaid) -> None:
         if present.state not in INSIDE:
             raise Declined("not-allowed", "an offer is for people who are admitted or identifying")
+        if not self._room.by_video:
+            raise Declined("not-allowed", "this visit was booked without sound and pictures")
         if offer.id <= self._client.last_offer:
             raise Declined("bad-offer", f"the id must grow; the last one was {self._client.last_offer}")
         self._client.last_offer = offer.id
@@ -196,6 +204,7 @@ class Conversation:
             if room.sharing.release(present.session):
                 room.node.share(room.id, present.key, False)
             return
+        self._on(Function.SCREEN)
         former = room.present.get(room.sharing.holder or "")
         there = former is not None and former.presence.state != "lost"
         if not room.sharing.take(present.session, room.host(present), there):
@@ -212,6 +221,7 @@ class Conversation:
 
     def _chat(self, present: Present, message: heard.ChatSaid) -> None:
         self._inside(present)
+        self._on(Function.CHAT)
         room = self._room
         if message.to is not None:
             self._actor(present)

@@ -87,6 +87,11 @@ class LiveRoom:
         return self.snapshot is not None and self.snapshot.state in views.OVER
 
     @property
+    def by_video(self) -> bool:
+        """Whether people are seen and heard here; a visit by phone or chat has no media."""
+        return self.snapshot is None or self.snapshot.form == "video"
+
+    @property
     def clients(self) -> list[Client]:
         """Everyone connected."""
         return [present.client for present in self.present.values() if present.client is not None]

@@ -36,6 +36,12 @@ class WelcomeRoom(ServerMessage):
     care_unit: Mapping[str, Any]
     language: str
     starts_at: str
+    form: Literal["video", "phone", "chat"]
+    training: Annotated[bool, Field(description="an exercise: it counts in no statistics")]
+    functions: Annotated[
+        list[str],
+        Field(description="what is on: `chat screen sms eid feedback link_join`; what isn't listed is refused"),
+    ]
 
 
 class WelcomeParticipant(ServerMessage):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import cast
 
 from ...sfu.types import Person, Welcome
 from ..visits.rules import RoomState, State
-from ..visits.values import Arrival, Identity, Participant, RoomSnapshot
+from ..visits.values import Arrival, Form, Identity, Participant, RoomSnapshot
 from . import server_messages as said
 from .present import Present
 
@@ -141,11 +142,18 @@ def welcome(room: RoomSnapshot, participant: str, state: State | None, media: We
             title=room.title,
             care_unit={
                 name: value
-                for name, value in (("name", unit.name), ("hsa_id", unit.hsa_id), ("phone", unit.phone))
+                for name, value in (
+                    ("name", unit.name),
+                    ("hsa_id", unit.hsa_id),
+                    ("phone", unit.phone or room.unit.phone),
+                )
                 if value is not None
             },
             language=room.language,
             starts_at=rfc3339(room.starts_at),
+            form=cast(Form, room.form),
+            training=room.training,
+            functions=sorted(room.functions),
         ),
         participant=said.WelcomeParticipant(
             id=participant,

@@ -68,6 +68,7 @@ class Room(Base):
         Index("rooms_by_state_and_time", "state", "opens_at", "closes_at"),
         Index("rooms_by_care_unit", "tenant", "care_unit_key"),
         Index("rooms_by_retention", "retained", "ended_at"),
+        Index("rooms_by_start", "tenant", "starts_at"),
     )
 
     id: Mapped[str] = mapped_column(String(48), primary_key=True)
@@ -240,6 +241,34 @@ class Event(Base):
     type: Mapped[str] = mapped_column(String(48))
     occurred_at: Mapped[datetime]
     data: Mapped[dict[str, Any]]
+
+
+class CareUnit(Base):
+    """What a care unit has chosen for its visits; one that has chosen nothing has no row."""
+
+    __tablename__ = "care_units"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    # What the unit is known by everywhere: its `hsa_id`, else its name.
+    care_unit: Mapped[str] = mapped_column(String(200), primary_key=True)
+    functions: Mapped[list[str]]
+    phone: Mapped[str | None] = mapped_column(String(32))
+    texts: Mapped[dict[str, Any]]
+    neutral_name: Mapped[str | None] = mapped_column(String(200))
+    updated_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class Rating(Base):
+    """What one participant thought of a visit; it goes with its room, and is shown only among others."""
+
+    __tablename__ = "ratings"
+
+    participant: Mapped[str] = mapped_column(ForeignKey("participants.id", ondelete="CASCADE"), primary_key=True)
+    room: Mapped[str] = mapped_column(ForeignKey("rooms.id", ondelete="CASCADE"), index=True)
+    technical: Mapped[int | None] = mapped_column(Integer)
+    visit: Mapped[int | None] = mapped_column(Integer)
+    given_at: Mapped[datetime]
 
 
 class Answer(Base):

@@ -10,7 +10,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from .models import ApiKey, EmbedToken, Event, Participant, Room, Session, Tenant
+from .models import ApiKey, CareUnit, EmbedToken, Event, Participant, Rating, Room, Session, Tenant
 from .retention import Retained
 
 __all__ = ["IntegrityError"]
@@ -69,6 +69,32 @@ async def room_with_external_ref(db: AsyncSession, tenant: str, external_ref: st
     """Id of the live room that has this `external_ref`."""
     query = select(Room.id).where(Room.tenant == tenant, Room.external_ref == external_ref, Room.state.in_(states))
     return await db.scalar(query)
+
+
+async def care_unit(db: AsyncSession, tenant: str, care_unit: str) -> CareUnit | None:
+    """What the unit has chosen, where it has."""
+    return await db.get(CareUnit, (tenant, care_unit))
+
+
+async def invited_by(db: AsyncSession, room: str, participant: str) -> str | None:
+    """Id of who invited somebody: a host's participant id, or what the portal calls a person; None for the portal."""
+    query = select(Event.data).where(
+        Event.room == room, Event.participant == participant, Event.type == "participant.invited"
+    )
+    data = await db.scalar(query.limit(1))
+    return None if data is None else data.get("by", {}).get("id")
+
+
+async def rating(db: AsyncSession, participant: str) -> Rating | None:
+    return await db.get(Rating, participant)
+
+
+async def was_admitted(db: AsyncSession, room: str, participant: str) -> bool:
+    """Whether somebody was ever let in."""
+    query = select(Event.id).where(
+        Event.room == room, Event.participant == participant, Event.type == "participant.admitted"
+    )
+    return await db.scalar(query.limit(1)) is not None
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from ..secret import digest, new_secret
 from ..store import models, queries
 from ..store.store import Db, Transaction
-from . import views
+from . import care_units, views
 from .identity import unmet
 from .refused import Refused, TokenRefused
 from .rules import INSIDE, LIVE, Event, RoomState, State
 from .scene import REOPEN_WITHIN, Scene, World
-from .values import Actor, CareUnit, OpenedSession, Role, Session
+from .values import Actor, CareUnit, Form, Function, OpenedSession, Role, Session
 
 # One person opens a link in a few browsers at most; more is someone filling the queue of the staff.
 MAX_WAITING = 8
@@ -31,7 +31,17 @@ async def open_by_invite(world: World, transaction: Transaction, secret: str) ->
     scene.need_open()
     if scene.room.locked:
         raise Refused("room-locked", "the room is locked: nobody new is let in")
+    if found.role in care_units.ACCOMPANYING:
+        await _need_link_join(scene, found.id)
     return scene, await _open(scene, scene.participant(found.id), vouched=False, identity=None)
+
+
+async def _need_link_join(scene: Scene, participant_id: str) -> None:
+    if await care_units.has(scene.db, scene.room, scene.world.policy, Function.LINK_JOIN):
+        return
+    if await queries.invited_by(scene.db, scene.room.id, participant_id) in scene.participants:
+        return  # a host who invites somebody has decided that they may come by that link
+    raise care_units.off(Function.LINK_JOIN, "this care unit lets relatives in through its portal only, not by a link")
 
 
 async def open_by_embed_token(world: World, transaction: Transaction, secret: str) -> tuple[Scene, OpenedSession]:
@@ -121,6 +131,7 @@ def _opened(scene: Scene, row: models.Session, token: str, resume: str) -> Opene
         title=scene.room.title,
         language=scene.participant(row.participant).language or scene.room.language,
         display_name=scene.participant(row.participant).display_name,
+        form=cast(Form, scene.room.form),
         needs_eid=unmet(
             scene.room.identity_policy,
             Role(scene.participant(row.participant).role),
@@ -229,8 +240,15 @@ def leave(scene: Scene, session: models.Session, *, lost: bool = False) -> None:
     session.lost_since = None
 
 
-async def by_token(db: Db, token: str, now: datetime) -> tuple[Session, bool]:
-    """Whose token this is, and whether a former one may be forgotten now. Raises TokenRefused."""
+async def by_token(db: Db, token: str, now: datetime, after_end: timedelta = REOPEN_WITHIN) -> tuple[Session, bool]:
+    """Whose token this is, and whether a former one may be forgotten now.
+
+    Args:
+        after_end: how long after the end of the visit it is still accepted.
+
+    Raises:
+        TokenRefused
+    """
     used = digest(token)
     row = await queries.session_by_token(db, used)
     person = None if row is None else await queries.participant(db, row.participant)
@@ -240,8 +258,8 @@ async def by_token(db: Db, token: str, now: datetime) -> tuple[Session, bool]:
     if row.closed_at is not None or person.deleted_at is not None:
         raise TokenRefused("session-replaced", "another browser has taken this one's place, or the link was renewed")
     if views.room_state(room, now) not in LIVE:
-        reopens = room.state == RoomState.ENDED and room.ended_at is not None and now - room.ended_at <= REOPEN_WITHIN
-        if not reopens:
+        recent = room.state == RoomState.ENDED and room.ended_at is not None and now - room.ended_at <= after_end
+        if not recent:
             raise TokenRefused("gone", "the visit is over")
     return views.session(row, person, room, now), row.token == used and row.former_token is not None
 

@@ -81,6 +81,10 @@ async def change(scene: Scene, changes: Mapping[str, Any]) -> None:
     resized = changes.get("max_participants", room.max_participants) != room.max_participants
     if resized and scene.state is not RoomState.SCHEDULED:
         raise Refused("state-conflict", "max_participants is fixed once the room is open")
+    reformed = changes.get("form", room.form) != room.form
+    if reformed and any(one.arrived_at is not None for one in scene.sessions.values()):
+        # Their pages have asked for a camera, or haven't.
+        raise Refused("state-conflict", "form is fixed once somebody has arrived")
     external_ref = changes.get("external_ref")
     if external_ref is not None and external_ref != room.external_ref:
         await _need_free(scene.db, room.tenant, external_ref)

@@ -25,6 +25,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "host-not-available": (409, "The host isn't in the room"),
     "request-running": (409, "The first request with this Idempotency-Key is still running"),
     "care-unit-needed": (409, "Several care units: say which one"),
+    "function-off": (409, "The care unit has switched this off"),
     "gone": (410, "This is over"),
     "session-replaced": (410, "Another browser has taken this one's place"),
     "version-mismatch": (412, "It has changed since, or If-Match is missing"),

@@ -15,7 +15,7 @@ from . import views
 from .refused import Refused
 from .rules import INSIDE, LIVE, Event, NotAllowed, RoomEvent, RoomState, State, after, room_after
 from .subjects import Subjects
-from .values import Actor, RoomSnapshot, Verb
+from .values import Actor, Function, RoomSnapshot, Verb
 
 LOST_FOR = timedelta(minutes=5)
 REOPEN_WITHIN = timedelta(minutes=10)
@@ -60,6 +60,7 @@ class Policy:
         hosts_by_link: whether a host's link is enough to come in at once (only in `demo`).
         audit_kept: how long entries of the audit trail are kept.
         read_again: for how long the same reader of the same room counts as one access in the audit trail.
+        functions: what is on at care units that have chosen nothing.
     """
 
     public_url: str
@@ -68,6 +69,7 @@ class Policy:
     hosts_by_link: bool = False
     audit_kept: timedelta = timedelta(days=5 * 366)
     read_again: timedelta = timedelta(hours=1)
+    functions: frozenset[Function] = frozenset(Function)
 
 
 @dataclass(frozen=True)

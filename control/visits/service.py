@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -16,14 +16,14 @@ from ..secret import Clock, Ids, Random
 from ..secret import now as wall_clock
 from ..store import audit, queries
 from ..store.store import Busy, Db, Store, Transaction
-from . import admission, arrivals, bookings, erasure, feed, invitations, views
+from . import admission, arrivals, bookings, care_units, erasure, feed, feedback, invitations, views
 from .bookings import NewRoom
 from .erasure import Erased
 from .invitations import NewParticipant
 from .reading import Readings
 from .refused import FieldError, Refused, TokenRefused
 from .rules import INSIDE, LIVE, State
-from .scene import LOST_FOR, Policy, Scene, World
+from .scene import LOST_FOR, REOPEN_WITHIN, Policy, Scene, World
 from .subjects import Subjects
 from .values import Actor, EmbedToken, Invited, OpenedSession, Participant, RoomSnapshot, Session, Verb, Vouched
 
@@ -94,10 +94,10 @@ class Visits:
             self._tell_after(transaction, scene)
         return opened
 
-    async def session(self, token: str) -> Session:
+    async def session(self, token: str, *, after_end: timedelta = REOPEN_WITHIN) -> Session:
         """Whose token this is. Raises TokenRefused. An ended room's sessions are found until `reopen` is too late."""
         async with self._read() as db:
-            found, renewed = await arrivals.by_token(db, token, self.clock())
+            found, renewed = await arrivals.by_token(db, token, self.clock(), after_end)
         if renewed:
             # The token that was given last is in use, so the answer that carried it arrived: the former one is done.
             async with self._write() as transaction:
@@ -140,6 +140,11 @@ class Visits:
                 return arrivals.happened(scene, scene.sessions[session], type, data)
         except TokenRefused:
             return False
+
+    async def rate(self, room: str, participant: str, technical: int | None, visit: int | None) -> None:
+        """What a participant thought of the visit, 1 to 5; see `feedback.give`."""
+        async with self._scene(room, None) as (scene, _):
+            await feedback.give(scene, participant, technical, visit)
 
     # -- admission --
 
@@ -229,7 +234,8 @@ class Visits:
             if row is None:
                 raise Refused("not-found", "there is no such room")
             people, sessions = await queries.participants(db, room), await queries.sessions(db, room)
-            return views.snapshot(row, people, sessions, self.clock())
+            unit = await care_units.of(db, row.tenant, row.care_unit_key, self.policy)
+            return views.snapshot(row, people, sessions, self.clock(), unit)
 
     def subscribe(self, callback: RoomCallback) -> None:
         """`callback(room id)` is awaited after a commit that changed the room, never twice at once for one room.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from .rules import RoomState, State
 
+Form = Literal["video", "phone", "chat"]
 Connection = Literal["none", "connecting", "connected", "lost"]
 
 
@@ -32,6 +33,17 @@ class Verb(StrEnum):
     DENY = "deny"
     REMOVE = "remove"
     MUTE = "mute"
+
+
+class Function(StrEnum):
+    """What a care unit can have on or off (CONTRACT, HTTP)."""
+
+    CHAT = "chat"
+    SCREEN = "screen"
+    SMS = "sms"
+    EID = "eid"
+    FEEDBACK = "feedback"
+    LINK_JOIN = "link_join"
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,7 @@ class OpenedSession:
     title: str | None
     language: str
     display_name: str
+    form: Form
     needs_eid: bool = False
 
 
@@ -178,10 +191,36 @@ class CareUnit:
 
 
 @dataclass(frozen=True)
+class UnitSettings:
+    """What a care unit has chosen for its visits.
+
+    Attributes:
+        functions: those that are on.
+        phone: the unit's own number, for visits that were booked without one.
+        texts: by subject (`fee`, `preparation`, `physical_visit`) and then by language (`sv en fi ar`).
+        neutral_name: what the unit is called in messages, where its name would tell what somebody is treated for.
+        version: 0 for a unit that has chosen nothing.
+    """
+
+    functions: frozenset[Function] = frozenset(Function)
+    phone: str | None = None
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    neutral_name: str | None = None
+    version: int = 0
+
+    def on(self, form: str) -> frozenset[Function]:
+        """What is on in a visit of this form: one without pictures has no screen, one by chat has chat."""
+        if form == "video":
+            return self.functions
+        return (self.functions - {Function.SCREEN}) | ({Function.CHAT} if form == "chat" else set())
+
+
+@dataclass(frozen=True)
 class RoomSnapshot:
     """A room at one moment, read in one transaction.
 
     Attributes:
+        unit: what its care unit has chosen; only `Visits.snapshot` reads it.
         participants: everyone invited, in order of invitation.
         arrivals: everyone who has said `hello`, second arrivals too, in order of arrival.
     """
@@ -210,6 +249,12 @@ class RoomSnapshot:
     version: int
     participants: tuple[Participant, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
+    unit: UnitSettings = field(default_factory=UnitSettings)
+
+    @property
+    def functions(self) -> frozenset[Function]:
+        """What is on in this visit."""
+        return self.unit.on(self.form)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,18 @@ from typing import Any, cast
 
 from ..store import models
 from .rules import RoomEvent, RoomState, State, room_after
-from .values import Actor, Arrival, CareUnit, Connection, Identity, Participant, Role, RoomSnapshot, Session
+from .values import (
+    Actor,
+    Arrival,
+    CareUnit,
+    Connection,
+    Identity,
+    Participant,
+    Role,
+    RoomSnapshot,
+    Session,
+    UnitSettings,
+)
 
 
 def actor(by: Actor) -> dict[str, str]:
@@ -109,6 +120,7 @@ def snapshot(
     participants: Iterable[models.Participant],
     sessions: Iterable[models.Session],
     now: datetime,
+    unit: UnitSettings | None = None,
 ) -> RoomSnapshot:
     people = {one.id: one for one in participants}
     arrived = sorted(
@@ -140,4 +152,5 @@ def snapshot(
         version=room.version,
         participants=tuple(participant(one, current(one, arrived)) for one in people.values()),
         arrivals=tuple(arrival(one, people[one.participant].session == one.id) for one in arrived),
+        unit=unit or UnitSettings(),
     )

@@ -15,7 +15,8 @@ PROTECTED = [route for route in TABLE if route.scope is not None]
 @pytest.mark.parametrize("route", PROTECTED, ids=lambda route: f"{route.method} {route.path}")
 async def test_every_call_needs_its_scope(here: Installation, route: object) -> None:
     visit = await here.book()
-    path = route.path.format(room=visit.id, part=visit.ids["Patient"], external_ref="nobody")  # type: ignore[attr-defined]
+    names = {"part": visit.ids["Patient"], "external_ref": "nobody", "care_unit": "Ward 7"}
+    path = route.path.format(room=visit.id, **names)  # type: ignore[attr-defined]
     method, scope = route.method, str(route.scope)  # type: ignore[attr-defined]
     without = await here.new_key("north", [one for one in ALL_SCOPES if one != scope])
     before = await visit.room()
