@@ -13,8 +13,10 @@ from ..oidc.logins import Logins
 from ..secret import ID
 from ..visits.care_units import CareUnits
 from ..visits.refused import Refused
+from ..visits.reports import Reports
 from ..visits.service import Visits
 from ..visits.staff import Staff
+from ..visits.statistics import Statisticians
 from ..visits.values import Actor, Session
 from ..webhooks.service import Webhooks
 from .accept import preferred
@@ -43,6 +45,8 @@ class Asked:
     logins: Logins
     staff: Staff
     care_units: CareUnits
+    reports: Reports
+    statistics: Statisticians
     public_url: str
     caller: Caller | None
     actor: Actor | None

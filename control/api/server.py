@@ -19,9 +19,11 @@ from ..secret import Clock, Random
 from ..store.store import Busy, Store
 from ..visits.care_units import CareUnits
 from ..visits.refused import FieldError, Refused
+from ..visits.reports import Reports
 from ..visits.service import Visits
 from ..visits.staff import PREFIX as STAFF_PREFIX
 from ..visits.staff import Staff
+from ..visits.statistics import Statisticians
 from ..webhooks.service import Webhooks
 from . import (
     admission,
@@ -34,9 +36,11 @@ from . import (
     participants,
     people,
     problems,
+    reports,
     rooms,
     sessions,
     staff,
+    statistics,
     webhooks,
 )
 from .caller import ACTOR_HEADER, KEY_PREFIX, Caller, Scope
@@ -60,6 +64,8 @@ TABLE: tuple[Route, ...] = (
     *staff.routes.table,
     *care_units.routes.table,
     *feedback.routes.table,
+    *reports.routes.table,
+    *statistics.routes.table,
 )
 # Seconds for a body; somebody who sends a byte now and then mustn't hold a connection for long.
 BODY_WITHIN = 20.0
@@ -94,6 +100,8 @@ class Api:
         self._patience = patience
         self._remote = remote
         self._care_units = CareUnits(store, visits.policy, clock)
+        self._reports = Reports(store, clock)
+        self._statistics = Statisticians(store, clock)
         self._idempotency = Idempotency(store, clock, random)
 
     def routes(self, table: Iterable[Route] = TABLE) -> list[web.RouteDef]:
@@ -128,6 +136,8 @@ class Api:
             logins=self.logins,
             staff=self.staff,
             care_units=self._care_units,
+            reports=self._reports,
+            statistics=self._statistics,
             public_url=self.public_url,
             caller=who,
             actor=acting,
@@ -248,7 +258,7 @@ def _kept(answer: Answer) -> Kept:
     if answer.body is None:
         return Kept(answer.status, headers, "")
     headers["Content-Type"] = answer.content_type
-    text = answer.body if isinstance(answer.body, str) else answer.body.model_dump_json()
+    text = answer.body if isinstance(answer.body, str) else answer.body.model_dump_json(by_alias=True)
     return Kept(answer.status, headers, text)
 
 

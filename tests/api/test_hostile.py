@@ -20,6 +20,7 @@ VALUES: tuple[Any, ...] = (
 FIELDS = (
     "role", "display_name", "host", "reason", "session", "method", "identity", "care_unit", "starts_at", "ends_at",
     "participants", "identity_policy", "max_participants", "title", "invite", "resume", "embed_token", "__proto__",
+    "functions", "texts", "technical", "visit",
 )  # fmt: skip
 
 
@@ -44,8 +45,10 @@ async def test_no_body_breaks_a_call(here: Installation, route: Route) -> None:
     hook = await here.ask("POST", "/v1/webhooks", {"url": "https://portal.invalid/"})
     hooks = [hook.body["id"], *people]
     for _ in range(ROUNDS):
-        names = {"part": chance.choice(people), "hook": chance.choice(hooks), "delivery": chance.choice(people)}
-        path = route.path.format(room=visit.id, external_ref=chance.choice(people), provider="eid", **names)
+        who = chance.choice(people)
+        names = {"part": who, "care_unit": who, "external_ref": who, "provider": "eid"}
+        names |= {"hook": chance.choice(hooks), "delivery": chance.choice(people)}
+        path = route.path.format(room=visit.id, **names)
         headers: dict[str, Any] = {"Idempotency_Key": str(chance.random())} if chance.random() < 0.2 else {}
         reply = await here.ask(
             route.method, path, raw=body(chance), If_Match=chance.choice(("*", '"1"', "x")), **headers

@@ -66,6 +66,10 @@ def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announc
         ("[media]\nshards = true", "media.shards: True is not a number of shards"),
         ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of behind_proxy, host, "),
         ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, database_url, keyring, "),
+        (
+            '[care_units]\nfunctions = ["fax"]',
+            "care_units.functions: ['fax'] is not a list of functions (expected some ",
+        ),
         ('http = "x"', "http: 'x' doesn't fit"),
         ('public_url = "video.example.org"', "public_url: 'video.example.org' is not an address (expected one like "),
         ('public_url = "https://u:p@x.example"', "public_url: 'https://u:p@x.example' is not an address"),
