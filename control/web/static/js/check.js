@@ -10,9 +10,10 @@ export class Check {
   element;
   #preview;
 
-  /** @param about {room, name} as far as they are known, @param devices Devices, @param join () => void */
-  constructor({ room, name }, devices, join) {
-    this.#preview = new Preview(devices);
+  /** @param about {room, form, name} as far as they are known, @param devices Devices, @param join () => void */
+  constructor({ room, form, name }, devices, join) {
+    const video = form === "video";
+    this.#preview = video ? new Preview(devices) : null;
     const go = button("check.join", { kind: "primary large", testid: "join", click: () => join() });
     const where = room?.care_unit?.name;
     this.element = el(
@@ -22,21 +23,26 @@ export class Check {
         "div",
         { class: "check-head" },
         el("h1", { t: name ? ["check.hello", { name }] : "check.title" }),
-        el("p", { class: "lead", t: where ? ["check.lead-at", { unit: where }] : "check.lead" }),
+        el("p", { class: "lead", testid: "check-lead", t: lead(form, where) }),
       ),
-      this.#preview.element,
+      video && this.#preview.element,
       el(
         "div",
         { class: "check-side" },
-        deviceChoices(devices),
-        el("p", { class: "assure" }, icon("shield"), el("span", { t: "check.assure" })),
+        video && deviceChoices(devices),
+        video && el("p", { class: "assure" }, icon("shield"), el("span", { t: "check.assure" })),
         el("div", { class: "check-join" }, go),
       ),
     );
-    void devices.start();
+    if (video) void devices.start();
   }
 
   close() {
-    this.#preview.close();
+    this.#preview?.close();
   }
+}
+
+function lead(form, unit) {
+  if (form !== "video") return unit ? [`check.lead-${form}-at`, { unit }] : `check.lead-${form}`;
+  return unit ? ["check.lead-at", { unit }] : "check.lead";
 }

@@ -15,14 +15,23 @@ export class Devices extends EventTarget {
   #chosen = read();
   #picture = { width: 640, height: 360, frameRate: 20 };
   #asking = Promise.resolve();
+  #never = false;
 
   constructor() {
     super();
     navigator.mediaDevices?.addEventListener?.("devicechange", () => void this.#changed());
   }
 
+  /** From now on nothing is asked for: the visit is by phone or chat. */
+  never() {
+    this.#never = true;
+    this.wanted = { camera: false, microphone: false };
+    this.stop();
+  }
+
   /** Asks for both at once (one question to the person); where that fails, for each alone. */
   start() {
+    if (this.#never) return Promise.resolve();
     return this.#one(async () => {
       const missing = ["camera", "microphone"].filter((source) => this.wanted[source] && !this.tracks[source]);
       if (missing.length === 2) {

@@ -1,6 +1,7 @@
 // Where one is before and after the visit: waiting, held, not let in, over; each with a sentence and a next step.
 
 import { el, show, setText } from "./dom.js";
+import { feedback } from "./feedback.js";
 import { askPhone } from "./help.js";
 import { eidCard } from "./eid.js";
 import { bind, clock, waited } from "./i18n.js";
@@ -25,7 +26,7 @@ export class Waiting {
 
   constructor(visit, devices) {
     this.#visit = visit;
-    this.#preview = new Preview(devices, { compact: true });
+    this.#preview = visit.video ? new Preview(devices, { compact: true }) : null;
     this.#eid = visit.eid ? eidCard(visit.eid) : null;
     this.#title = el("h1", {});
     this.#lines = [el("p", { class: "lead" }), el("p", {})];
@@ -44,14 +45,14 @@ export class Waiting {
         el(
           "div",
           { class: "actions" },
-          button("help.phone", {
+          visit.form === "phone" ? [] : button("help.phone", {
             kind: "secondary", symbol: "phone", testid: "ask-phone",
             click: (event) => askPhone(visit, event.currentTarget),
           }),
           button("bar.leave", { kind: "quiet", testid: "leave", click: () => visit.leave() }),
         ),
       ),
-      el("div", { class: "waiting-side" }, this.#eid?.element, this.#preview.element),
+      el("div", { class: "waiting-side" }, this.#eid?.element, this.#preview?.element),
     );
     visit.addEventListener("state", this.#onState);
     visit.addEventListener("network", this.#onNetwork);
@@ -64,12 +65,13 @@ export class Waiting {
   #update() {
     const { state, detail, online } = this.#visit;
     this.element.dataset.state = state;
+    const stay = this.#visit.video ? "wait.stay" : `wait.stay-${this.#visit.form}`;
     const key = online || state === "connecting" ? state : "offline";
     const words = {
       connecting: ["wait.connecting", "wait.connecting-1", ""],
       offline: ["wait.offline", "wait.offline-1", "wait.offline-2"],
-      held: ["wait.held", "wait.held-1", "wait.stay"],
-      waiting: ["wait.title", detail.staff_present ? "wait.staff-here" : "wait.staff-away", "wait.stay"],
+      held: ["wait.held", "wait.held-1", stay],
+      waiting: ["wait.title", detail.staff_present ? "wait.staff-here" : "wait.staff-away", stay],
     }[key] ?? ["wait.connecting", "wait.connecting-1", ""];
     bind(this.#title, words[0]);
     bind(this.#lines[0], words[1]);
@@ -99,7 +101,7 @@ export class Waiting {
 
   close() {
     clearInterval(this.#timer);
-    this.#preview.close();
+    this.#preview?.close();
     this.#eid?.close();
     this.#visit.removeEventListener("state", this.#onState);
     this.#visit.removeEventListener("network", this.#onNetwork);
@@ -132,5 +134,7 @@ export function outcome(visit, again) {
   const said = card({ symbol, tone, title: `out.${visit.state}`, lines, actions, testid: `state-${visit.state}` });
   const reason = visit.detail.reason;
   if (reason) said.querySelector("p").after(el("blockquote", {}, reason));
-  return said;
+  const asked = ["ended", "left"].includes(visit.state) && visit.asks;
+  // Beside the card and not in it: the card is read out whole whenever it changes.
+  return asked ? el("div", {}, said, feedback(visit)) : said;
 }

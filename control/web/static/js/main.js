@@ -38,7 +38,8 @@ onLanguage(title);
 function title() {
   const unit = visit?.room?.care_unit?.name;
   const waiting = visit?.queue.length ? `(${visit.queue.length}) ` : "";
-  const text = waiting + (unit ? `${t("page.title")} – ${unit}` : t("page.title"));
+  const kind = t(visit && !visit.video ? `page.title-${visit.form}` : "page.title");
+  const text = waiting + (unit ? `${kind} – ${unit}` : kind);
   if (document.title !== text) document.title = text;
 }
 
@@ -99,6 +100,7 @@ function refused(doorway, refusal) {
   if (status === 410) return problem(name === "session-replaced" ? "replaced" : "over");
   if (name === "room-locked") return problem("locked", {}, again);
   if (name === "no-link") return problem("no-link");
+  if (name === "function-off") return problem("by-portal");
   problem("link", {}, again);
 }
 
@@ -146,6 +148,8 @@ function arrive(doorway, session) {
     visit.muted = { microphone: !devices.wanted.microphone, camera: !devices.wanted.camera };
     visit.join();
   };
+  if (!visit.video) devices.never();
+  if (doorway.joined && !visit.video) return visit.join();
   if (doorway.joined) {
     const { muted } = doorway;
     // The camera stays dark, the microphone is taken but not sent, as before.
@@ -155,7 +159,7 @@ function arrive(doorway, session) {
     return visit.join();
   }
   screen = "check";
-  const check = new Check({ room: about, name: about?.display_name ?? "" }, devices, join);
+  const check = new Check({ room: about, form: visit.form, name: about?.display_name ?? "" }, devices, join);
   put(check, check.element);
 }
 

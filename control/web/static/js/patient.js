@@ -10,7 +10,10 @@ export function patientRoom({ visit, slots, devices }) {
     title: "leave.title", text: "leave.text", yes: "bar.leave", testid: "leave", act: () => visit.leave(),
   });
   const room = new Room({ visit, slots, devices, leave });
-  const phone = room.entry("phone", "help.phone", "ask-phone", () => askPhone(visit, phone));
+  if (visit.form !== "phone") {
+    const phone = room.entry("phone", "help.phone", "ask-phone", () => askPhone(visit, phone));
+  }
+  if (visit.form === "chat") room.open("chat");
   room.update();
   return room;
 }

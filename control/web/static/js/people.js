@@ -123,7 +123,9 @@ export class People {
     connectionDot(connection, entry.connection);
     const arrivals = this.#visit.queue.filter((one) => one.participant === entry.participant).length;
     show(second, arrivals > 1 || this.#visit.participants.some((one) => one.id === entry.participant));
-    show(buttons.identify, !identifying);
+    // Without a picture there is nothing to hold a document up to.
+    show(buttons.identify, !identifying && this.#visit.video);
+    show(buttons.write, this.#visit.can("chat"));
     show(buttons.hold, identifying);
   }
 
@@ -154,6 +156,7 @@ export class People {
     bind(about, person.host ? "role.host" : `role.${person.role}`);
     identityChip(identity, person.identity);
     connectionDot(connection, person.connection);
+    show(mute, this.#visit.video);
     mute.disabled = person.muted?.microphone === true;
     bind(mute.querySelector("span"), mute.disabled ? "act.is-muted" : "act.mute");
     for (const [one, label] of [[mute, "act.mute-name"], [hold, "act.hold-name"], [remove, "act.remove-name"]]) {

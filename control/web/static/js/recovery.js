@@ -8,6 +8,7 @@ const FIRST_SILENCE = 4000; // a handshake that lost a flight needs a second or 
 const LOOK_EVERY = 500;
 const BETWEEN_OFFERS = 1000;
 const UNANSWERED = 15000; // the websocket answers pings and yet not this: something is broken at the other end
+const QUIET = 5000; // without media the websocket is asked this often
 const ANSWERS = ["pong", "admitted", "identifying"];
 const ASLEEP = 5000; // a timer of half a second that comes this late was asleep
 
@@ -24,7 +25,7 @@ export class Recovery {
   #flowed = false;
 
   /**
-   * @param does {socket: Socket, call: () => Call|null, mayOffer: () => boolean, restart: () => void,
+   * @param does {socket: Socket, call: () => Call|null, mayOffer: () => boolean, wordsOnly: () => boolean, restart: () => void,
    *   renew: () => void, silent: (silent: boolean) => void}
    */
   constructor(does) {
@@ -85,6 +86,8 @@ export class Recovery {
     if (call?.peerConnection !== this.#peer) this.#begin(call, now);
     if (!call) {
       this.#askedAt = null;
+      // Words have no packets by which a dead network shows.
+      if (this.#does.wordsOnly() && now - this.#does.socket.answeredAt > QUIET) this.#does.socket.probe();
       return;
     }
     const ago = await this.#inbound(call);

@@ -29,6 +29,7 @@ export class Room {
   #banner;
   #unit;
   #buttons = {};
+  #devicesEntry;
   #weakTimer = 0;
   #weak = false; // one's own quality has been poor for long enough to say so
 
@@ -93,6 +94,7 @@ export class Room {
     };
     this.panel("chat", { symbol: "chat", title: "chat.title", element: writing.element, shown: (open) => writing.shown(open) });
     const more = this.control("more", "bar.more", "more", () => undefined);
+    this.#devicesEntry = this.#entry("settings", "bar.devices", "devices", () => this.#settings());
     if ("popover" in HTMLElement.prototype) more.setAttribute("popovertarget", "more-menu");
     else {
       this.#more.hidden = true;
@@ -104,7 +106,7 @@ export class Room {
         if (visit.sharing) visit.unshare();
         else void visit.share();
       }, "narrow"),
-      this.#entry("settings", "bar.devices", "devices", () => this.#settings()),
+      this.#devicesEntry,
     );
     const out = this.control("leave", "bar.leave", "leave", leave, "danger");
     this.#bar.append(out);
@@ -204,6 +206,12 @@ export class Room {
       const entry = this.#more.querySelector(`[data-testid=more-${name}] span`);
       if (entry) bind(entry, `bar.${name}-${name === "hand" ? (on ? "down" : "up") : on ? "off" : "on"}`);
     }
+    for (const one of [this.#buttons.microphone, this.#buttons.camera, this.#devicesEntry]) show(one, visit.video);
+    for (const one of this.element.querySelectorAll("[data-testid=screen], [data-testid=more-screen]")) {
+      show(one, visit.can("screen"));
+    }
+    show(this.#panels.get("chat").toggle, visit.can("chat"));
+    if (this.#open === "chat" && !visit.can("chat")) this.open(null);
     this.badge("chat", visit.chat.unread);
     this.element.dataset.state = visit.state;
     this.#banners();
@@ -248,6 +256,8 @@ export class Room {
     if (!visit.online || visit.silent) wanted.push("lost");
     else if (visit.full) wanted.push("full");
     else if (this.#weak && this.#weakness) wanted.push(this.#weakness);
+    if (visit.host && visit.room?.training) wanted.push("training");
+    if (!visit.video) wanted.push(visit.host ? `${visit.form}-host` : visit.form);
     if (this.#slots.blocked) wanted.push("blocked");
     if (visit.state === "identifying") wanted.push("identifying");
     // Only the host who looks at the document has that person in a slot.
@@ -276,6 +286,8 @@ export class Room {
       return make(name === "weak-phone" ? "info" : "network", `banner.${name}`, this.visit.host ? [] : phone);
     }
     if (name.startsWith("identifying")) return make("id", `banner.${name}`);
+    if (name === "training") return make("info", "banner.training");
+    if (name.startsWith("phone") || name.startsWith("chat")) return make(name.split("-")[0], `banner.form-${name}`);
     if (name === "blocked") {
       return make("sound", "banner.blocked", button("banner.unblock", {
         kind: "primary", testid: "unblock", click: () => void this.#slots.unblock(),

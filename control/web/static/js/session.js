@@ -86,6 +86,15 @@ export class Doorway {
     this.#write({ ...this.#kept, muted: { ...muted } });
   }
 
+  /** Whether this person has said what they thought of the visit. */
+  get rated() {
+    return this.#kept.rated === true;
+  }
+
+  set rated(rated) {
+    this.#write({ ...this.#kept, rated });
+  }
+
   /** Whether there is anything to come in with. */
   get possible() {
     return Boolean(this.#kept.resume || this.#address.invite || this.#address.embedToken);

@@ -29,7 +29,7 @@ export class Stage {
     this.#self = new SelfView();
     this.element = el("section", { class: "stage", label: "stage.label" }, this.#empty, this.#tiles, this.#self.element);
     this.wishes = new Wishes(
-      (message) => ["identifying", "admitted"].includes(visit.state) && visit.say(message),
+      (message) => visit.video && ["identifying", "admitted"].includes(visit.state) && visit.say(message),
       () => this.#wished(),
     );
     new ResizeObserver(() => this.#arrange()).observe(this.element);
@@ -73,7 +73,7 @@ export class Stage {
     this.#self.update({
       track: this.#visit.muted.camera ? null : this.#devices.tracks.camera,
       mirrored: this.#visit.state !== "identifying",
-      muted: this.#visit.muted.microphone || !this.#devices.tracks.microphone,
+      muted: this.#visit.video && (this.#visit.muted.microphone || !this.#devices.tracks.microphone),
       name: this.#visit.me?.display_name ?? "",
       speaking: this.#visit.speaking.includes(this.#visit.me?.id),
     });
@@ -117,7 +117,8 @@ export class Stage {
     const screen = source === "screen";
     const quality = this.#visit.quality.of(person.id);
     const fault = screen ? null : whoseFault(quality);
-    const still = whyStill(person, source, picture.state === "still", quality);
+    const { video } = this.#visit;
+    const still = video ? whyStill(person, source, picture.state === "still", quality) : null;
     tile.dataset.picture = picture.state;
     tile.toggleAttribute("data-resting", still !== null);
     tile.dataset.speaking = String(!screen && this.#visit.speaking.includes(person.id));
@@ -130,7 +131,8 @@ export class Stage {
     bind(note, this.#noteOf(person, source, quality));
     show(rest, still !== null && picture.state !== "blank");
     if (still) bind(rest, still);
-    show(off, !screen && person.muted?.microphone === true);
+    show(off, video && !screen && person.muted?.microphone === true);
+    show(pin, video);
     show(hand, !screen && person.hand === true);
     show(weak, fault !== null);
     if (fault) {
@@ -145,6 +147,7 @@ export class Stage {
 
   // Why there is no picture at all.
   #noteOf(person, source, quality) {
+    if (!this.#visit.video) return person.connection === "lost" ? "stage.lost" : "nothing";
     const still = whyStill(person, source, this.#slots.slotOf(person.id, source)?.paused, quality);
     if (still === "stage.lost") return still;
     if (source === "camera" && person.muted?.camera) return "stage.camera-off";

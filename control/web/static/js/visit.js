@@ -14,6 +14,7 @@ import { Eid } from "./eid.js";
 import { Quality } from "./quality.js";
 import { Recovery } from "./recovery.js";
 import { Report } from "./report.js";
+import { call } from "./session.js";
 import { Socket } from "./socket.js";
 
 const STATES = ["waiting", "identifying", "held", "admitted", "denied", "removed", "ended"];
@@ -43,6 +44,7 @@ export class Visit extends EventTarget {
   sharing = null; // the screen's track
   quality = new Quality();
   hand = false;
+  wasIn = false; // has been let in
   chat;
   eid; // logging in by a provider
   #doorway;
@@ -86,6 +88,7 @@ export class Visit extends EventTarget {
       socket: this.#socket,
       call: () => this.call,
       mayOffer: () => WITH_MEDIA.includes(this.state),
+      wordsOnly: () => !this.video && this.state === "admitted",
       restart: () => void this.#calling.offer(true),
       renew: () => this.#begin(),
       silent: (silent) => this.#silence(silent),
@@ -104,6 +107,32 @@ export class Visit extends EventTarget {
 
   get host() {
     return this.me?.host === true;
+  }
+
+  /** "video", "phone" or "chat", as booked. */
+  get form() {
+    return this.room?.form ?? "video";
+  }
+
+  /** Whether people are seen and heard here; else nothing is asked for, sent or awaited. */
+  get video() {
+    return this.form === "video";
+  }
+
+  /** Whether the care unit has it on: "chat", "screen", "feedback"; a server that says nothing has all. */
+  can(what) {
+    return this.room?.functions?.includes(what) ?? true;
+  }
+
+  /** Whether this person is to be asked what they thought: who was in, isn't staff, and hasn't said. */
+  get asks() {
+    return this.wasIn && !this.host && this.can("feedback") && !this.#doorway.rated;
+  }
+
+  /** What they thought: {technical?, visit?}, 1 to 5. Throws Refusal. */
+  async rate(answers) {
+    await call("POST", `/v1/rooms/${this.roomId}/feedback`, { body: answers, token: this.token });
+    this.#doorway.rated = true;
   }
 
   get token() {
@@ -267,7 +296,10 @@ export class Visit extends EventTarget {
       this.#devices.stop();
     }
     // Whoever waits is ready for the moment in which they are let in; it takes a slow phone some tenths of a second.
-    if (type === "waiting") setTimeout(() => this.state === "waiting" && this.#calling.prepare(this.#welcome));
+    if (type === "waiting" && this.video) {
+      setTimeout(() => this.state === "waiting" && this.#calling.prepare(this.#welcome));
+    }
+    if (type === "admitted") this.wasIn = true;
     if (type === "ended" || type === "removed") this.#doorway.joined = false;
     if (!WITH_MEDIA.includes(type)) {
       this.participants = [];
@@ -290,7 +322,7 @@ export class Visit extends EventTarget {
 
   // A new connection, and its offer.
   #begin() {
-    if (this.#welcome && WITH_MEDIA.includes(this.state)) this.#calling.begin(this.#welcome, this.#iceServers);
+    if (this.#welcome && this.video && WITH_MEDIA.includes(this.state)) this.#calling.begin(this.#welcome, this.#iceServers);
     else this.#calling.drop();
   }
 

@@ -1,0 +1,85 @@
+"""Attendance read off the record, whatever the record says: times add up, and nobody is in two places at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from vardrum.control.visits.attendance import LEVELS, Attendance, Happening, Stretch, attendance
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TYPES = (
+    "participant.waiting", "participant.identifying", "participant.admitted", "participant.held", "participant.left",
+    "participant.denied", "participant.removed", "participant.connected", "participant.lost", "media.degraded",
+    "media.restored", "room.updated",
+)  # fmt: skip
+ROOM = ("room.started", "room.ended", "room.reopened", "room.cancelled")
+
+data = st.fixed_dictionaries(
+    {},
+    optional={
+        "session": st.sampled_from(["a", "b"]),
+        "second": st.just(True),
+        "lost": st.just(True),
+        "level": st.sampled_from(["poor", "sound_only", "lost", "good", "unheard of"]),
+        "fields": st.sampled_from([["participants"], ["title"]]),
+    },
+)
+one = st.tuples(st.integers(0, 300), st.sampled_from(TYPES), st.sampled_from(["p", "q"]), data)
+room: st.SearchStrategy[tuple[int, str, str | None, dict[str, object]]] = st.tuples(
+    st.integers(0, 300), st.sampled_from(ROOM), st.none(), st.just({})
+)
+
+
+def happened(told: list[tuple[int, str, str | None, dict[str, object]]]) -> list[Happening]:
+    now, found = START, []
+    for after, type, participant, about in told:
+        now += timedelta(seconds=after)
+        found.append(Happening(now, type, participant, about))
+    return found
+
+
+@given(st.lists(one | room, max_size=40), st.integers(0, 1000))
+def test_times_are_in_order_never_overlap_and_every_second_inside_has_one_level(told, later) -> None:
+    record = happened(told)
+    now = (record[-1].at if record else START) + timedelta(seconds=later)
+    for found in attendance(record, now).values():
+        whole = sorted([*found.inside, *found.waited], key=lambda stretch: (stretch.start, stretch.end or now))
+        for stretch in whole:
+            assert START <= stretch.start <= (stretch.end or now) <= now
+        for former, latter in pairwise(whole):
+            assert (former.end or now) <= latter.start
+        inside = sum((stretch.lasted(now) for stretch in found.inside), timedelta())
+        assert sum(found.levels.values(), timedelta()) == inside
+
+
+def walk(*told: tuple[int, str, dict[str, object]]) -> Attendance:
+    record = happened([(after, type, "p", about) for after, type, about in told])
+    return attendance(record, record[-1].at)["p"]
+
+
+def test_a_short_outage_is_lost_time_and_no_gap() -> None:
+    found = walk(
+        (0, "participant.admitted", {"session": "a"}),
+        (60, "participant.lost", {"session": "a"}),
+        (30, "participant.connected", {"session": "a"}),
+        (10, "participant.left", {"session": "a"}),
+    )
+    assert found.inside == [Stretch(START, START + timedelta(seconds=100))]
+    assert {level: found.levels[level].total_seconds() for level in LEVELS} == {
+        "good": 70.0, "poor": 0.0, "sound_only": 0.0, "lost": 30.0,
+    }  # fmt: skip
+
+
+def test_what_a_second_browser_does_at_the_door_ends_nothing_inside() -> None:
+    found = walk(
+        (0, "participant.admitted", {"session": "a"}),
+        (10, "participant.waiting", {"session": "b", "second": True}),
+        (10, "participant.lost", {"session": "b"}),
+        (10, "participant.left", {"session": "b", "second": True}),
+        (10, "participant.left", {"session": "a"}),
+    )
+    assert (found.inside, found.waited) == ([Stretch(START, START + timedelta(seconds=40))], [])
+    assert found.levels["lost"] == timedelta()
