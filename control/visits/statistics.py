@@ -11,12 +11,12 @@ from math import ceil
 from statistics import median
 
 from ..secret import Clock
-from ..store import models, reporting
-from ..store.reporting import Period, Piece
+from ..store import reporting
+from ..store.reporting import BookedRoom, Period, Person, Piece, Rated
 from ..store.store import Store
 from .attendance import Happening
 from .refused import FieldError, Refused
-from .reports import happening, met
+from .reports import met
 from .rules import RoomState
 from .values import Role
 
@@ -62,7 +62,7 @@ class Ratings:
     visit: float | None
 
     @classmethod
-    def of(cls, rows: Sequence[models.Rating]) -> Ratings:
+    def of(cls, rows: Sequence[Rated]) -> Ratings:
         ordered = sorted(rows, key=lambda one: (one.given_at, one.participant))
         technical = [one.technical for one in ordered if one.technical is not None]
         visit = [one.visit for one in ordered if one.visit is not None]
@@ -108,8 +108,8 @@ class Tally:
     needed: int = 0
     used: int = 0
     no_media: int = 0
-    ratings: list[models.Rating] = field(default_factory=list)
-    host_ratings: list[models.Rating] = field(default_factory=list)
+    ratings: list[Rated] = field(default_factory=list)
+    host_ratings: list[Rated] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,10 @@ class Statisticians:
 
 @dataclass(frozen=True)
 class _Visit:
-    room: models.Room
-    people: Mapping[str, models.Participant]
+    room: BookedRoom
+    people: Mapping[str, Person]
     events: Sequence[Happening]
-    ratings: Sequence[models.Rating]
+    ratings: Sequence[Rated]
 
     def count(self, tally: Tally) -> None:
         """Adds this visit."""
@@ -214,15 +214,15 @@ class _Visit:
 
 
 def _visits(piece: Piece) -> Iterable[tuple[str, _Visit]]:
-    people: dict[str, dict[str, models.Participant]] = {}
+    people: dict[str, dict[str, Person]] = {}
     events: dict[str, list[Happening]] = {}
-    ratings: dict[str, list[models.Rating]] = {}
+    ratings: dict[str, list[Rated]] = {}
     for person in piece.people:
         people.setdefault(person.room, {})[person.id] = person
     for event in piece.events:
-        events.setdefault(event.room, []).append(happening(event))
+        events.setdefault(event.room, []).append(Happening(event.at, event.type, event.participant, event.data))
     for rating in piece.ratings:
         ratings.setdefault(rating.room, []).append(rating)
     for room in piece.rooms:
         found = _Visit(room, people.get(room.id, {}), events.get(room.id, []), ratings.get(room.id, []))
-        yield room.care_unit_key, found
+        yield room.care_unit, found

@@ -15,6 +15,7 @@ TYPES = (
     "participant.denied", "participant.removed", "participant.connected", "participant.lost", "media.degraded",
     "media.restored", "room.updated",
 )  # fmt: skip
+Told = tuple[int, str, str | None, dict[str, object]]
 ROOM = ("room.started", "room.ended", "room.reopened", "room.cancelled")
 
 data = st.fixed_dictionaries(
@@ -28,12 +29,10 @@ data = st.fixed_dictionaries(
     },
 )
 one = st.tuples(st.integers(0, 300), st.sampled_from(TYPES), st.sampled_from(["p", "q"]), data)
-room: st.SearchStrategy[tuple[int, str, str | None, dict[str, object]]] = st.tuples(
-    st.integers(0, 300), st.sampled_from(ROOM), st.none(), st.just({})
-)
+room: st.SearchStrategy[Told] = st.tuples(st.integers(0, 300), st.sampled_from(ROOM), st.none(), st.just({}))
 
 
-def happened(told: list[tuple[int, str, str | None, dict[str, object]]]) -> list[Happening]:
+def happened(told: list[Told]) -> list[Happening]:
     now, found = START, []
     for after, type, participant, about in told:
         now += timedelta(seconds=after)
