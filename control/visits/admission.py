@@ -70,6 +70,8 @@ def _identify(
         detail = "say which host shall see the document"
         raise Refused("invalid-body", "host is missing", errors=[FieldError("#/host", detail)])
     _allowed(arrival, Event.IDENTIFY)
+    if scene.room.form != "video":
+        raise Refused("state-conflict", f"a {scene.room.form} visit has no picture in which to show a document")
     host = scene.host(host_id)
     if arrival.state == State.IDENTIFYING:
         if arrival.identifying_host != host.id:

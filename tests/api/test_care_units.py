@@ -101,6 +101,17 @@ async def test_relatives_come_by_the_portal_only_where_links_are_off(here: Insta
     assert (await here.ask("POST", "/v1/sessions", {"invite": secret}, key="")).status == 201
 
 
+async def test_nobody_holds_a_document_up_where_there_is_no_picture(here: Installation) -> None:
+    visit = await here.book(form="phone")
+    host = await visit.host()
+    await visit.comes("Patient")
+    refused = await visit.act("Patient", "identify", host=host.participant)
+    assert (refused.status, refused.problem) == (409, "state-conflict")
+    known = await here.ask("PUT", visit.of("Patient") + "/identity", {"method": "known_in_person"})
+    assert known.body["identity"]["method"] == "known_in_person"
+    assert (await visit.act("Patient", "admit")).body["state"] == "admitted"
+
+
 async def test_the_form_is_fixed_once_somebody_has_arrived(here: Installation) -> None:
     visit = await here.book(form="phone")
     opened = await here.ask("POST", "/v1/sessions", {"invite": visit.links["Patient"]}, key="")
