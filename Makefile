@@ -18,7 +18,7 @@ OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings 
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-network bench-peers bench-churn bench-booking picture clean
+.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-network bench-peers bench-churn bench-booking walk picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -88,6 +88,9 @@ bench-churn: $(VENV)/.bench ## half an hour of people who come and go: memory an
 
 bench-booking: $(VENV)/.bench ## 100 bookings and 100 arrivals a second; ARGS="--database-url postgresql://…" beside SQLite
 	$(BIN)/python -m vardrum.bench.booking $(ARGS)
+
+walk: $(VENV)/.test ## from a fresh clone to a patient in the visit, by the README's own commands, timed
+	$(BIN)/python -m vardrum.tests.support.walk
 
 picture: $(VENV)/.test ## the README's picture, taken of a running visit
 	$(BIN)/python -m vardrum.tests.support.picture docs/visit.png

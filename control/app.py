@@ -220,7 +220,7 @@ class App:
             random=self._random,
             remote=remote,
         )
-        pages = Pages(self.public_url)
+        pages = Pages(self.public_url, {name: one.origins for name, one in settings.tenants.items()})
         app.add_routes(api.routes())
         app.add_routes(Callback(self.logins, patience, remote).routes())
         app.add_routes(Health(self.store, self.public_url, version(), lambda: self._stopping).routes())

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import resource
 import signal
 import sys
@@ -28,11 +27,9 @@ from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
 from .secret import now
-from .settings import BadSettings, Settings
+from .settings import TENANT, BadSettings, Settings
 from .store import keys as key_store
 from .store.store import Busy, Store, Unusable
-
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class _Stop(click.ClickException):
@@ -256,7 +253,7 @@ def tenants() -> None:
 @data_option
 def tenants_create(tenant: str, name: str | None, config: Path | None, data: Path | None) -> None:
     """Create TENANT, which stands in its links."""
-    if not _TENANT.fullmatch(tenant):
+    if not TENANT.fullmatch(tenant):
         raise _Stop(f"TENANT: {tenant!r} doesn't fit (expected small letters, digits and hyphens, at most 63)")
 
     async def create() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from .settings import TENANT
+
 WEB = Path(__file__).parent / "web"
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# Where portals load <vardrum-visit> from; it stays for as long as /v1 does.
+EMBED = "/embed.js"
 
 # Everything that isn't a page: nothing in it is to be run, framed, guessed at or kept.
 API_HEADERS = {
@@ -21,8 +24,8 @@ API_HEADERS = {
 }
 
 
-def page_headers(public_url: str) -> dict[str, str]:
-    """Headers of pages and their modules: our own origin and nothing else.
+def page_headers(public_url: str, portals: Collection[str] = ()) -> dict[str, str]:
+    """Headers of pages and their modules: our own origin and nothing else, but in a frame of these portals.
 
     The websocket is named too, because older WebKit doesn't count it to 'self'.
     """
@@ -39,7 +42,7 @@ def page_headers(public_url: str) -> dict[str, str]:
         "manifest-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
-        "frame-ancestors": "'none'",
+        "frame-ancestors": " ".join(portals) or "'none'",
         "require-trusted-types-for": "'script'",
     }
     headers = {
@@ -56,23 +59,30 @@ def page_headers(public_url: str) -> dict[str, str]:
         # Asked again each time, answered 304 where nothing changed: a new version must not run with old modules.
         "Cache-Control": "no-cache",
     }
+    if portals:
+        # It knows no lists; every browser that has WebRTC goes by frame-ancestors (CSP Level 3, section 6.4.2).
+        del headers["X-Frame-Options"]
     if parts.scheme == "https":
         headers["Strict-Transport-Security"] = "max-age=31536000"
     return headers
 
 
 class Pages:
-    """GET /j/{tenant}, /staff/{tenant}, /login and /static/…"""
+    """GET /j/{tenant}, /staff/{tenant}, /login, /static/… and /embed.js"""
 
-    def __init__(self, public_url: str, folder: Path = WEB) -> None:
+    def __init__(self, public_url: str, portals: Mapping[str, Collection[str]], folder: Path = WEB) -> None:
+        """`portals`: tenant to the origins whose pages may show its visits in a frame."""
         self._folder = folder
         self._headers = page_headers(public_url)
+        self._framed = {tenant: page_headers(public_url, origins) for tenant, origins in portals.items()}
+        self._portals = frozenset(origin for origins in portals.values() for origin in origins)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         found: list[web.AbstractRouteDef] = [
             web.get("/j/{tenant}", self.visit),
             web.get("/staff/{tenant}", self.console),
             web.get("/login", self.login),
+            web.get(EMBED, self.embed),
         ]
         if (self._folder / "static").is_dir():
             found.append(web.static("/static", self._folder / "static"))
@@ -80,13 +90,13 @@ class Pages:
 
     async def visit(self, request: web.Request) -> web.FileResponse:
         """The page of a link. It is the same for everyone: who it is for stands in the fragment, which stays there."""
-        if not _TENANT.fullmatch(request.match_info["tenant"]):
+        if not TENANT.fullmatch(request.match_info["tenant"]):
             raise web.HTTPNotFound
         return web.FileResponse(self._folder / "index.html")
 
     async def console(self, request: web.Request) -> web.FileResponse:
         """Staff's console; the code that opens it stands in the fragment."""
-        if not _TENANT.fullmatch(request.match_info["tenant"]):
+        if not TENANT.fullmatch(request.match_info["tenant"]):
             raise web.HTTPNotFound
         return web.FileResponse(self._folder / "staff.html")
 
@@ -94,13 +104,28 @@ class Pages:
         """Where a login by a provider begins in a window of its own, and where every login comes back to."""
         return web.FileResponse(self._folder / "login.html")
 
+    async def embed(self, request: web.Request) -> web.FileResponse:
+        """The element for portals' pages: the only thing here that a page elsewhere may read (CORS).
+
+        Modules are always fetched by CORS. Nothing else needs it: the frame calls us from our own origin, and an API
+        key has no place in a browser.
+        """
+        origin = request.headers.get("Origin")
+        headers = {"Vary": "Origin", "Cross-Origin-Resource-Policy": "cross-origin"}
+        if origin is not None and origin in self._portals:
+            headers["Access-Control-Allow-Origin"] = origin
+        return web.FileResponse(self._folder / "embed.js", headers=headers)
+
     async def protect(self, request: web.Request, response: web.StreamResponse) -> None:
         """Puts the headers on (for `on_response_prepare`)."""
-        page = request.path == "/login" or request.path.startswith(("/static/", "/j/", "/staff/"))
+        page = request.path in ("/login", EMBED) or request.path.startswith(("/static/", "/j/", "/staff/"))
         if request.path == "/login":
             # It speaks with the page that opened it, which is inside somebody else's.
             response.headers["Cross-Origin-Opener-Policy"] = "unsafe-none"
-        for name, value in (self._headers if page else API_HEADERS).items():
+        headers = self._headers if page else API_HEADERS
+        if request.path.startswith("/j/"):
+            headers = self._framed.get(request.match_info.get("tenant", ""), headers)
+        for name, value in headers.items():
             if name not in response.headers:
                 response.headers[name] = value
         if page and response.content_type in ("text/html", "application/javascript", "text/javascript", "text/css"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,11 @@ MAX_SHARDS = 64
 MAX_PUBLIC_IPS = 4
 PHONES = "the address that phones reach this server on, such as 192.0.2.10"
 DATABASE = "vardrum.db"
+TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# As browsers write it in `Origin` (RFC 6454, section 6.1): small letters, punycode, nothing after the port.
+_ORIGIN = re.compile(r"(https?)://([a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+# They all stand in a header of every page.
+MAX_ORIGINS = 32
 # Read by `vardrum demo`'s scripts and load tests, not settings.
 NOT_SETTINGS = frozenset({"VARDRUM_API_KEY", "VARDRUM_CONFIG"})
 
@@ -82,6 +88,33 @@ def _public_url(value: str) -> str:
     if not usable or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("is not an address (expected one like https://video.region.example)")
     return value.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    """One address of a portal, as browsers will name it."""
+    found = _ORIGIN.fullmatch(value.lower())
+    if found is None or int(found[3] or 0) > 65535:
+        expected = "scheme, host and port exactly, without wildcard or path, such as https://portal.region.example"
+        raise ValueError(f"is not an origin (expected {expected})")
+    scheme, host, port = found.groups()
+    if scheme == "http" and not _loopback(host):
+        raise ValueError("is not safe (expected https: whoever is on the way could change a portal's page)")
+    # Browsers leave the usual port out.
+    usual = {"http": "80", "https": "443"}[scheme]
+    return f"{scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
+
+
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def split_address(value: str) -> tuple[str, int]:
@@ -224,7 +257,7 @@ def _provider_name(value: str) -> str:
 
 # What an identity that has come by the provider is called.
 ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$"), AfterValidator(_provider_name)]
-TenantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+TenantName = Annotated[str, Field(pattern=f"^{TENANT.pattern}$")]
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 # Signatures by public keys only (RFC 7518, section 3.1; RFC 8037): with HMAC whoever has the secret can be anybody.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -277,8 +310,16 @@ class OidcProvider(_Part):
 
 
 class Tenant(_Part):
-    """What is set for one tenant alone."""
+    """What is set for one tenant alone, under its name.
 
+    Attributes:
+        origins: of the portals whose pages may show its visits in a frame.
+        oidc: the providers by which its people are identified, by name.
+    """
+
+    origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_origin)], ...], AfterValidator(_once), Field(max_length=MAX_ORIGINS)
+    ] = ()
     oidc: dict[ProviderName, OidcProvider] = {}
 
 
@@ -416,7 +457,7 @@ def _variables(environment: Mapping[str, str]) -> tuple[Values, list[str]]:
     """`VARDRUM_HTTP__PORT=1` as `{"http": {"port": "1"}}`, and a sentence for each variable that means nothing."""
     found: dict[str, Any] = {}
     unknown = []
-    known = _keys()
+    known = _keys() - {("tenants",)}  # a file's matter: a variable can't hold a table
     for name, value in sorted(environment.items()):
         if not name.startswith(PREFIX) or name in NOT_SETTINGS:
             continue

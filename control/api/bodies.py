@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from ..visits.identity import Demand
 from ..visits.invitations import NewParticipant
@@ -31,13 +34,24 @@ Policy = dict[Role, Demand]
 MaxParticipants = Annotated[int, Field(ge=2, le=16)]
 
 
-def _not_null(value: Any) -> Any:
-    if value is None:
-        raise ValueError("can't be taken away")
-    return value
+class _NotNull:
+    """For a merge patch's field that can be changed, or not mentioned, but not taken away."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        kept: list[JsonSchemaValue] = [one for one in handler(schema)["anyOf"] if one != {"type": "null"}]
+        return kept[0]
+
+    @staticmethod
+    def _check(value: Any) -> Any:
+        if value is None:
+            raise ValueError("can't be taken away")
+        return value
 
 
-NotNull = AfterValidator(_not_null)
+NotNull = _NotNull()
 
 
 def _host_is_caregiver(host: bool, role: Role) -> None:
@@ -176,8 +190,22 @@ class VouchBody(Body):
     identity: VouchedIdentity | None = None
 
 
+_SAID: JsonDict = {"type": "string"}
+_NOT: JsonDict = {"type": "null"}
+
+
 class SessionBody(Body):
-    """Exactly one secret."""
+    """One secret; with an embed_token also the resume secret of a browser that has been here before, if it has one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["invite"], "properties": {"invite": _SAID, "embed_token": _NOT, "resume": _NOT}},
+                {"required": ["embed_token"], "properties": {"invite": _NOT, "embed_token": _SAID}},
+                {"required": ["resume"], "properties": {"invite": _NOT, "embed_token": _NOT, "resume": _SAID}},
+            ]
+        }
+    )
 
     invite: Secret | None = None
     embed_token: Secret | None = None
@@ -185,8 +213,9 @@ class SessionBody(Body):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if sum(one is not None for one in (self.invite, self.embed_token, self.resume)) != 1:
-            raise ValueError("expected exactly one of invite, embed_token and resume")
+        given = {name for name in ("invite", "embed_token", "resume") if getattr(self, name) is not None}
+        if len(given) != 1 and given != {"embed_token", "resume"}:
+            raise ValueError("expected one of invite, embed_token and resume, or an embed_token with a resume")
         return self
 
 

@@ -44,8 +44,10 @@ async def _need_link_join(scene: Scene, participant_id: str) -> None:
     raise care_units.off(Function.LINK_JOIN, "this care unit lets relatives in through its portal only, not by a link")
 
 
-async def open_by_embed_token(world: World, transaction: Transaction, secret: str) -> tuple[Scene, OpenedSession]:
-    """Somebody whom the portal has logged in."""
+async def open_by_embed_token(
+    world: World, transaction: Transaction, secret: str, resume: str | None = None
+) -> tuple[Scene, OpenedSession]:
+    """Somebody whom the portal has logged in; with `resume`, in a browser that may have been here before."""
     found = await queries.embed_token(transaction.db, digest(secret))
     person = None if found is None else await queries.participant(transaction.db, found.participant)
     if found is None or person is None or person.deleted_at is not None or found.used_at is not None:
@@ -55,6 +57,14 @@ async def open_by_embed_token(world: World, transaction: Transaction, secret: st
     scene = await Scene.of(world, transaction, person.room, None)
     scene.need_open()
     participant = scene.participant(person.id)
+    former = None if resume is None else await queries.session_by_resume(transaction.db, digest(resume))
+    if former is not None and former.participant == participant.id and former.closed_at is None:
+        row = scene.sessions[former.id]
+        # A host who waits comes in by the token, which takes a session of its own.
+        if row.admitted_browser or not participant.host:
+            found.used_at = world.now
+            _vouch(scene, row, found.identity)
+            return scene, _renew(scene, row, digest(resume or ""))
     if scene.room.locked:
         current = scene.current(participant)
         if current is None or not current.admitted_browser:
@@ -73,7 +83,23 @@ async def open_by_resume(world: World, transaction: Transaction, secret: str) ->
         raise Refused("session-replaced", "another browser has taken this one's place, or the link was renewed")
     scene = await Scene.of(world, transaction, row.room, None)
     scene.need_open()
-    row = scene.sessions[row.id]
+    return scene, _renew(scene, scene.sessions[row.id], used)
+
+
+def _vouch(scene: Scene, session: models.Session, identity: dict[str, Any] | None) -> None:
+    """The portal vouches again for somebody whose session goes on."""
+    session.vouched = True
+    if identity is None:
+        return
+    session.identity = identity
+    if session.arrived_at is not None:
+        by, method = Actor(**identity["by"]), identity["method"]
+        scene.note("participant.identified", session.participant, by, session=session.id, method=method)
+
+
+def _renew(scene: Scene, row: models.Session, used: bytes) -> OpenedSession:
+    """New secrets for a session whose resume secret with the digest `used` was given."""
+    world = scene.world
     token, resume = new_secret("vrs_", world.random, 32), new_secret(SECRETS["resume"], world.random, 32)
     if used == row.resume:
         # The latest secret was used, so its answer arrived: whatever came before is done with.
@@ -82,7 +108,7 @@ async def open_by_resume(world: World, transaction: Transaction, secret: str) ->
     elif row.former_token is None:
         row.former_token = row.token
     row.resume, row.token = digest(resume), digest(token)
-    return scene, _opened(scene, row, token, resume)
+    return _opened(scene, row, token, resume)
 
 
 async def _open(

@@ -153,7 +153,8 @@ async def embed_token(scene: Scene, participant_id: str, who: Vouched | None, by
     if scene.state not in LIVE:
         raise Refused("gone", f"the visit is {scene.state}")
     participant = scene.participant(participant_id)
-    secret = new_secret("vre_", scene.world.random, 32)
+    # Tenant and participant stand in it in clear: the page must know where it is, and whether it has been here before.
+    secret = f"{new_secret('vre_', scene.world.random, 32)}.{scene.room.tenant}.{participant.id}"
     await queries.forget_embed_tokens(scene.db, scene.now - EMBED_FOR)
     expires_at = scene.now + EMBED_FOR
     scene.db.add(

@@ -77,20 +77,18 @@ class Visits:
     async def open_session(
         self, *, invite: str | None = None, embed_token: str | None = None, resume: str | None = None
     ) -> OpenedSession:
-        """Exchanges exactly one secret for a session (POST /v1/sessions)."""
-        given = [secret for secret in (invite, embed_token, resume) if secret is not None]
-        if len(given) != 1:
-            detail = "expected exactly one of invite, embed_token and resume"
-            raise Refused("invalid-body", detail, errors=[FieldError("#", detail)])
-        how = (
-            arrivals.open_by_invite
-            if invite is not None
-            else arrivals.open_by_embed_token
-            if embed_token is not None
-            else arrivals.open_by_resume
-        )
+        """Exchanges one secret for a session (POST /v1/sessions); an embed_token may have a resume secret with it."""
         async with self._write() as transaction:
-            scene, opened = await how(self._world(), transaction, given[0])
+            world = self._world()
+            if invite is not None and embed_token is None and resume is None:
+                scene, opened = await arrivals.open_by_invite(world, transaction, invite)
+            elif embed_token is not None and invite is None:
+                scene, opened = await arrivals.open_by_embed_token(world, transaction, embed_token, resume)
+            elif resume is not None and invite is None:
+                scene, opened = await arrivals.open_by_resume(world, transaction, resume)
+            else:
+                detail = "expected one of invite, embed_token and resume"
+                raise Refused("invalid-body", detail, errors=[FieldError("#", detail)])
             self._tell_after(transaction, scene)
         return opened
 

@@ -79,6 +79,22 @@ def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announc
             "log.level: 'loud' doesn't fit (input should be 'debug', 'info', 'warning' or 'error')",
         ),
         ("[hosts]\nby_link = 3", "hosts.by_link: 3 doesn't fit"),
+        (
+            '[tenants.north]\norigins = ["https://p.example/"]',
+            "tenants.north.origins.0: 'https://p.example/' is not an origin (expected scheme, host and port exactly",
+        ),
+        (
+            '[tenants.north]\norigins = ["https://*.p.example"]',
+            "tenants.north.origins.0: 'https://*.p.example' is not an",
+        ),
+        ('[tenants.north]\norigins = ["https://p.example; x"]', "'https://p.example; x' is not an origin"),
+        ('[tenants.north]\norigins = ["https://p.example:99999"]', "'https://p.example:99999' is not an origin"),
+        ('[tenants.north]\norigins = ["http://p.example"]', "'http://p.example' is not safe (expected https: "),
+        (
+            '[tenants.north]\norigin = ["https://p.example"]',
+            "tenants.north.origin: there is no such setting (expected one",
+        ),
+        ("[tenants.North]\norigins = []", "tenants.North.[key]: 'North' doesn't fit"),
         ("[", "is not TOML"),
     ],
 )
@@ -147,6 +163,18 @@ def test_a_provider_that_does_not_fit_is_said_without_its_secret(
     assert str(error.value).startswith(f"{file}: ")
     assert sentence in str(error.value)
     assert "s-e-c-r-e-t" not in str(error.value)
+
+
+def test_portals_are_known_by_their_origin_as_browsers_write_it(tmp_path: Path) -> None:
+    file = tmp_path / "v.toml"
+    said = ["https://Portal.Example:443", "https://portal.example", "http://localhost:8090", "http://[::1]:1"]
+    file.write_text(f"[tenants.north]\norigins = {said}\n[tenants.south]\n")
+    found = settings.load(file, environment={}).tenants
+    assert found["north"].origins == ("https://portal.example", "http://localhost:8090", "http://[::1]:1")
+    assert found["south"].origins == ()
+    assert settings.load(environment={}).tenants == {}
+    with pytest.raises(BadSettings, match="VARDRUM_TENANTS: there is no such setting"):
+        settings.load(environment={"VARDRUM_TENANTS": "{}"})
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

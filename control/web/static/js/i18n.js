@@ -11,10 +11,11 @@ const listeners = new Set();
 
 let current = known(navigator.language) ?? "sv";
 let chosen = false;
+let own = false; // chosen by the person
 
 try {
   const kept = known(localStorage.getItem(CHOICE));
-  if (kept) [current, chosen] = [kept, true];
+  if (kept) [current, chosen, own] = [kept, true, true];
 } catch {
   // Storage may be forbidden; then the choice lasts as long as the page.
 }
@@ -35,9 +36,16 @@ export function suggest(tag) {
   if (!chosen && known(tag)) set(known(tag));
 }
 
+/** The portal's language, where the person hasn't chosen another; the room's doesn't count then. */
+export function prefer(tag) {
+  if (own || !known(tag)) return;
+  chosen = true;
+  set(known(tag));
+}
+
 /** The person's own choice; kept in this browser. */
 export function choose(tag) {
-  chosen = true;
+  chosen = own = true;
   set(known(tag) ?? current);
   try {
     localStorage.setItem(CHOICE, current);

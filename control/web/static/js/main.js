@@ -4,11 +4,12 @@ import { Check } from "./check.js";
 import { Devices } from "./devices.js";
 import { el } from "./dom.js";
 import { expose } from "./hook.js";
-import { bind, dayAndClock, onLanguage, suggest, t } from "./i18n.js";
+import { bind, dayAndClock, onLanguage, prefer, suggest, t } from "./i18n.js";
 import { outcome, Waiting } from "./lobby.js";
 import { chime } from "./meter.js";
 import { patientRoom } from "./patient.js";
-import { Doorway, readAddress } from "./session.js";
+import { Portal } from "./portal.js";
+import { Doorway, readAddress, Refusal } from "./session.js";
 import { button, card, Shell } from "./shell.js";
 import { Slots } from "./slots.js";
 import { staffRoom } from "./staff.js";
@@ -19,6 +20,7 @@ const AGAIN = 2000;
 // Refusals of what a person did by hand are told; the rest mends itself.
 const TOLD = new Set(["identify", "admit", "hold", "deny", "remove", "mute", "identity", "lock", "unlock", "end", "sharing", "help"]);
 const ROOM = ["identifying", "admitted"];
+const ENDS = ["left", "denied", "removed", "ended", "elsewhere", "replaced", "refused"];
 const STAYS = [...ROOM, "connecting", "waiting", "held"];
 
 const page = document.getElementById("page");
@@ -26,6 +28,7 @@ const notices = document.getElementById("notices");
 const shell = new Shell();
 const devices = new Devices();
 
+let portal = new Portal(null); // where the page is in a frame
 let screen = "opening";
 let view = null; // what is on the page and wants to be closed
 let visit = null;
@@ -66,8 +69,13 @@ async function start() {
   title();
   say({ symbol: "clock", title: "open.title", lines: ["open.text"], testid: "opening" });
   if (!isSecureContext) return problem("insecure");
-  const doorway = new Doorway(await readAddress());
-  if (!doorway.possible) return problem("no-link");
+  const address = await readAddress();
+  portal = new Portal(address.portal);
+  portal.say("ready");
+  portal.listen({ leave: () => visit && !ENDS.includes(visit.state) && visit.leave(), lang: ({ lang }) => prefer(lang) });
+  prefer(address.lang);
+  const doorway = new Doorway(address);
+  if (!doorway.possible) return refused(doorway, new Refusal(404, { type: "/no-link" }));
   await open(doorway);
 }
 
@@ -84,6 +92,7 @@ async function open(doorway) {
 function refused(doorway, refusal) {
   const again = () => void open(doorway);
   const { name, status, problem: document } = refusal;
+  portal.say("error", { code: name });
   if (status === 0 || status >= 500 || status === 429) {
     problem("unreachable");
     setTimeout(again, Math.max(AGAIN, 1000 * Number(document.retry_after ?? 0)));
@@ -99,8 +108,10 @@ function refused(doorway, refusal) {
   }
   if (status === 410) return problem(name === "session-replaced" ? "replaced" : "over");
   if (name === "room-locked") return problem("locked", {}, again);
-  if (name === "no-link") return problem("no-link");
+  if (name === "no-link" && !portal.around) return problem("no-link");
   if (name === "function-off") return problem("by-portal");
+  // In a portal there is no link to open again: it vouches anew, for who loads its page again.
+  if (portal.around) return problem("token");
   problem("link", {}, again);
 }
 
@@ -128,6 +139,7 @@ function arrive(doorway, session) {
   title();
   visit.addEventListener("state", ({ detail }) => {
     keepAwake(STAYS.includes(visit.state));
+    if (detail?.former) tell();
     // They may have looked away while they waited.
     if (visit.state === "admitted" && ["waiting", "held"].includes(detail?.former)) void chime().catch(() => undefined);
     showVisit(doorway);
@@ -161,6 +173,12 @@ function arrive(doorway, session) {
   screen = "check";
   const check = new Check({ room: about, form: visit.form, name: about?.display_name ?? "" }, devices, join);
   put(check, check.element);
+}
+
+function tell() {
+  const { state, detail } = visit;
+  if (state === "refused") portal.say("error", { code: detail.refusal?.name ?? "token-not-accepted" });
+  else if (state !== "connecting") portal.say(state);
 }
 
 function showVisit(doorway) {

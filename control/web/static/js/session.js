@@ -42,14 +42,27 @@ export async function call(method, path, { body, token, cookies = false, timeout
 
 /**
  * What the address says: which tenant, and with which link. `key` names this person in the browser's storage; it comes
- * from the history entry when the secret has already left the address bar.
+ * from the history entry when the secret has already left the address bar. An embed_token names its participant, so that
+ * a new one finds what the former has left. `portal` (an origin) and `lang` are said by <vardrum-visit>.
  */
 export async function readAddress() {
   const tenant = decodeURIComponent(location.pathname.split("/")[2] ?? "");
   const fragment = location.hash.slice(1);
-  if (fragment.startsWith("embed_token=")) return { tenant, key: null, embedToken: fragment.slice(12) };
+  if (fragment.startsWith("embed_token=")) {
+    const said = new URLSearchParams(fragment);
+    const embedToken = said.get("embed_token");
+    return { tenant, key: embedToken.split(".")[2], embedToken, portal: said.get("portal"), lang: said.get("lang") };
+  }
   if (fragment) return { tenant, key: await nameOf(tenant, fragment), invite: fragment };
-  return { tenant, key: history.state?.vardrum ?? sessionStorage.getItem(STORE + tenant) };
+  return { tenant, key: history.state?.vardrum ?? last(tenant), portal: history.state?.portal };
+}
+
+function last(tenant) {
+  try {
+    return sessionStorage.getItem(STORE + tenant);
+  } catch {
+    return null; // a frame may be denied storage altogether
+  }
 }
 
 async function nameOf(tenant, secret) {
@@ -102,30 +115,40 @@ export class Doorway {
 
   /**
    * A session: {id, token, resume, websocket_url, room, participant, expires_at}. With the resume secret where there is
-   * one; where that isn't accepted any more, with the link. Throws Refusal.
+   * one; where that isn't accepted any more, with the link. An embed_token goes first, with the resume secret beside it:
+   * the portal may know more of the person now. Throws Refusal.
    */
   async open() {
-    if (this.#kept.resume) {
+    const { resume } = this.#kept;
+    const { invite, embedToken } = this.#address;
+    if (embedToken) {
       try {
-        return this.#accepted(await call("POST", "/v1/sessions", { body: { resume: this.#kept.resume } }));
+        const session = await call("POST", "/v1/sessions", { body: { embed_token: embedToken, ...(resume && { resume }) } });
+        this.#address.embedToken = undefined; // it works once
+        return this.#accepted(session);
+      } catch (refusal) {
+        if (refusal.status !== 401 || !resume) throw refusal;
+        this.#address.embedToken = undefined; // a page that was loaded again has the former one
+      }
+    }
+    if (resume) {
+      try {
+        return this.#accepted(await call("POST", "/v1/sessions", { body: { resume } }));
       } catch (refusal) {
         const forgotten = [401, 403, 404, 422].includes(refusal.status) || refusal.name === "session-replaced";
-        if (!forgotten || !(this.#address.invite || this.#address.embedToken)) throw refusal;
+        if (!forgotten || !invite) throw refusal;
         this.#write({});
       }
     }
-    const { invite, embedToken } = this.#address;
-    const body = embedToken ? { embed_token: embedToken } : { invite };
-    if (!embedToken && !invite) throw new Refusal(404, { type: "/no-link" });
-    const session = await call("POST", "/v1/sessions", { body });
-    this.#address.embedToken = undefined; // it works once
-    return this.#accepted(session);
+    if (!invite) throw new Refusal(404, { type: "/no-link" });
+    return this.#accepted(await call("POST", "/v1/sessions", { body: { invite } }));
   }
 
   #accepted(session) {
     this.#address.key ??= `p-${session.id}`;
     this.#write({ ...this.#kept, resume: session.resume });
-    history.replaceState({ ...history.state, vardrum: this.#address.key }, "", location.pathname);
+    const { key, portal } = this.#address;
+    history.replaceState({ ...history.state, vardrum: key, portal }, "", location.pathname);
     return session;
   }
 
