@@ -6,7 +6,7 @@ import re
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
@@ -49,12 +49,19 @@ def _paragraph(value: str) -> str:
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+    """Says what was expected, where pydantic would only repeat the pattern; `_like` puts that into the schema."""
+
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
             raise ValueError(f"expected {expected}")
         return value
 
     return AfterValidator(check)
+
+
+def _like(pattern: str | re.Pattern[str], **more: Any) -> Any:
+    text = pattern if isinstance(pattern, str) else pattern.pattern
+    return Field(json_schema_extra={"pattern": text}, **more)
 
 
 @cache
@@ -82,15 +89,17 @@ def rfc3339(value: datetime) -> str:
     return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds").replace("+00:00", "Z")
 
 
-Name = Annotated[str, Field(max_length=200), AfterValidator(_text)]
+Name = Annotated[str, _like(r"\S", max_length=200), AfterValidator(_text)]
 # Text of several lines; an empty one is as good as none.
 Paragraph = Annotated[str, Field(max_length=1000), AfterValidator(_paragraph)]
-Reason = Annotated[str, Field(max_length=500), AfterValidator(_text)]
-Language = Annotated[str, Field(max_length=35), _matching(_LANGUAGE, "a BCP 47 language tag, such as sv or en-GB")]
-Phone = Annotated[str, Field(max_length=16), _matching(_PHONE, "a number as in E.164, such as +46701234567")]
-Email = Annotated[str, Field(max_length=254), _matching(_EMAIL, "an e-mail address")]
-SessionId = Annotated[str, _matching(_SESSION, "a session's id")]
-ParticipantId = Annotated[str, _matching(_PARTICIPANT, "a participant's id")]
+Reason = Annotated[str, _like(r"\S", max_length=500), AfterValidator(_text)]
+Language = Annotated[
+    str, _like(_LANGUAGE, max_length=35), _matching(_LANGUAGE, "a BCP 47 language tag, such as sv or en-GB")
+]
+Phone = Annotated[str, _like(_PHONE, max_length=16), _matching(_PHONE, "a number as in E.164, such as +46701234567")]
+Email = Annotated[str, _like(_EMAIL, max_length=254), _matching(_EMAIL, "an e-mail address")]
+SessionId = Annotated[str, _like(_SESSION), _matching(_SESSION, "a session's id")]
+ParticipantId = Annotated[str, _like(_PARTICIPANT), _matching(_PARTICIPANT, "a participant's id")]
 TimeZone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Instant = Annotated[AwareDatetime, AfterValidator(_instant)]
 Secret = Annotated[str, Field(min_length=1, max_length=200)]

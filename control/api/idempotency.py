@@ -26,7 +26,7 @@ from ..visits.refused import FieldError, Refused
 
 HEADER = "Idempotency-Key"
 KEPT_FOR = timedelta(hours=24)
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # These depend on more than the request: the caller is asked to try the same again.
 _NOT_KEPT = frozenset({401, 429})
 
@@ -76,7 +76,7 @@ class Idempotency:
         Raises:
             Refused: the key doesn't fit, is still running, or was used with another request.
         """
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             errors = [FieldError(f"#/{HEADER}", "expected 1 to 255 visible ASCII characters")]
             raise Refused("invalid-header", f"{HEADER} can't be used", errors=errors)
         # Both parts are hashed first, so that no pair of them reads like another pair.

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any, Self
 from aiohttp import ClientSession
 from vardrum.control import settings
 from vardrum.control.api.caller import Scope
+from vardrum.control.api.openapi import refusals
+from vardrum.control.api.server import TABLE
 from vardrum.control.app import App
 from vardrum.control.store import keys, queries
 from vardrum.tests.support.postgres import dump
@@ -50,6 +53,18 @@ class Reply:
     @property
     def pointers(self) -> set[str]:
         return {one["pointer"] for one in self.body["errors"]}
+
+
+ROUTES = [(re.compile(re.sub(r"{\w+}", "[^/]+", route.path)), route) for route in TABLE]
+
+
+def documented(method: str, path: str, reply: Reply) -> None:
+    """Whatever a test asks: a refusal is one that the OpenAPI document says of that operation."""
+    if reply.status < 400:
+        return
+    for pattern, route in ROUTES:
+        if route.method == method and pattern.fullmatch(path):
+            assert reply.problem in refusals(route), f"{method} {route.path} doesn't document {reply.problem}"
 
 
 class Installation:
@@ -112,7 +127,9 @@ class Installation:
             sent.setdefault("Content-Type", "application/json")
         async with self.http.request(method, self.app.url + path, data=data, headers=sent) as answer:
             text = await answer.read()
-            return Reply(answer.status, json.loads(text) if text else None, answer.headers)
+            reply = Reply(answer.status, json.loads(text) if text else None, answer.headers)
+        documented(method, path.partition("?")[0], reply)
+        return reply
 
     def booking(self, **fields: Any) -> dict[str, Any]:
         """A room's body that fits; it is open at START."""
