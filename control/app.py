@@ -29,6 +29,8 @@ from .keyring import BadKeyring, Keyring
 from .keyring import load as load_keyring
 from .live.live import Live
 from .metrics import Metrics
+from .notify.outbox import Outbox
+from .notify.ways import BadWay, ways
 from .oidc.fetch import Fetch
 from .oidc.logins import Logins
 from .pages import Pages
@@ -38,6 +40,7 @@ from .secret import now as wall_clock
 from .settings import Settings, split_address
 from .signaling import Signaling
 from .store.store import Busy, Store, Unusable
+from .visits.messages import Channel
 from .visits.refused import Refused
 from .visits.scene import Policy
 from .visits.service import Visits
@@ -84,6 +87,7 @@ class App:
         public_url: what links start with.
         metrics_url: where /metrics is; None where it is nowhere.
         keyring: the installation's own keys.
+        outbox: sends messages to people.
         media_ports: the UDP ports of media, one per shard; empty without media.
         failed: set once media can't go on, or another server has taken the database (`store.taken`): this process
             should end with an error, so that another takes over.
@@ -109,6 +113,7 @@ class App:
         self.keyring: Keyring
         self.staff: Staff
         self.logins: Logins
+        self.outbox: Outbox
         self._make_node = make_node
         self._clock = clock
         self._random = random
@@ -151,6 +156,10 @@ class App:
             audit_years=settings.retention.audit_years,
         )
         self.retention = Retention(self.store, kept, self._clock, self._random)
+        try:
+            senders = ways(settings)
+        except BadWay as error:
+            raise CannotStart(str(error)) from None
         policy = Policy(
             public_url=self.public_url,
             open_before=timedelta(minutes=settings.rooms.open_before_minutes),
@@ -159,6 +168,9 @@ class App:
             audit_kept=kept.audit,
             read_again=timedelta(minutes=settings.audit.read_again_minutes),
             functions=frozenset(settings.care_units.functions),
+            email=Channel.EMAIL in senders,
+            sms=Channel.SMS in senders,
+            remind_before=timedelta(minutes=settings.messages.remind_before_minutes),
         )
         self.visits = Visits(self.store, policy, self.keyring, clock=self._clock, random=self._random)
         await self.visits.start()
@@ -178,6 +190,11 @@ class App:
         web_app = self._web_app(metrics)
         if self._make_node is not None:
             await self._start_media(web_app, metrics, self._make_node)
+        self.outbox = outbox = Outbox(self.visits, senders)
+        await outbox.start()
+        stack.push_async_callback(outbox.stop)
+        if senders:
+            metrics.add("messages", outbox.metrics, gauges=outbox.gauges)
         for work in (self._tick(), self._end_when_taken()):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
         if settings.metrics.listen:

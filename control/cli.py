@@ -26,6 +26,7 @@ from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
+from .notify.ways import BadWay, ways
 from .secret import now
 from .settings import TENANT, BadSettings, Settings
 from .store import keys as key_store
@@ -223,6 +224,10 @@ def config() -> None:
 def config_check(config: Path | None, data: Path | None) -> None:
     """Say whether `serve` would take this configuration."""
     settings = _load(config, _overrides(data, None, None, None))
+    try:
+        ways(settings)
+    except BadWay as error:
+        raise _Stop(str(error)) from None
     click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ..sfu.types import MediaSettings
 from .keyring import FILE as KEYRING
+from .notify.template import Template
 from .visits.values import Function
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
@@ -327,6 +329,80 @@ class CareUnits(_Part):
     functions: Annotated[tuple[Function, ...], BeforeValidator(_functions)]
 
 
+def _https(value: str) -> str:
+    """An address that numbers may be sent to: encrypted, or on this machine."""
+    if value == "":
+        return value
+    parts = urlsplit(value)
+    try:
+        usable = parts.hostname and "@" not in parts.netloc and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.scheme not in ("http", "https") or parts.fragment:
+        raise ValueError("is not an address (expected one like https://sms.region.example/send)")
+    if parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        raise ValueError("is not encrypted (expected https; http only to this machine itself)")
+    return value
+
+
+def _sender(value: str) -> str:
+    if value and (not (found := parseaddr(value)[1]) or "@" not in found or not value.isprintable()):
+        raise ValueError("is not a sender (expected one like Videomöte <noreply@region.example>)")
+    return value
+
+
+class Messages(_Part):
+    remind_before_minutes: Annotated[int, Field(ge=0, le=14 * 24 * 60)]
+
+
+class Smtp(_Part):
+    host: Annotated[str, Field(max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    tls: Literal["starttls", "tls", "none"]
+    ca_file: str
+    user: str
+    password_file: str
+    sender: Annotated[str, AfterValidator(_sender)]
+
+    @field_validator("tls")
+    @classmethod
+    def _encrypted(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and (host := info.data.get("host")) and not _loopback(host):
+            raise ValueError("sends links unencrypted (expected starttls or tls; none only to this machine itself)")
+        return value
+
+    @field_validator("password_file")
+    @classmethod
+    def _goes_with_user(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("user")):
+            raise ValueError("belongs to a user (expected both smtp.user and smtp.password_file, or neither)")
+        if value and info.data.get("tls") == "none":
+            raise ValueError("would be sent unencrypted (expected smtp.tls = starttls or tls)")
+        return value
+
+    @field_validator("sender")
+    @classmethod
+    def _named(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("host") and not value:
+            raise ValueError("is missing (expected a neutral one, such as Videomöte <noreply@region.example>)")
+        return value
+
+
+class Sms(_Part):
+    url: Annotated[str, AfterValidator(_https)]
+    method: Literal["POST", "PUT"]
+    headers_file: str
+    format: Literal["json", "form"]
+    body: Annotated[str, Field(max_length=10_000)]
+
+    @field_validator("body")
+    @classmethod
+    def _is_template(cls, value: str, info: ValidationInfo) -> str:
+        if (format := info.data.get("format")) is not None:
+            Template(format, value).parsed()
+        return value
+
+
 class Log(_Part):
     level: Literal["debug", "info", "warning", "error"]
     format: Literal["json", "text"]
@@ -352,6 +428,9 @@ class Settings(BaseSettings):
     retention: Retention
     webhooks: Webhooks
     care_units: CareUnits
+    messages: Messages
+    smtp: Smtp
+    sms: Sms
     log: Log
     tenants: dict[TenantName, Tenant]
 

@@ -9,6 +9,9 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from ..keyring import Unreadable
+from ..visits.contacts import Contacts, Kind
+from ..visits.fallback import Mode, Outcome
 from ..visits.identity import Demand
 from ..visits.invitations import NewParticipant
 from ..visits.rules import RoomState, State
@@ -171,6 +174,19 @@ class IdentityBody(Body):
         return self
 
 
+class FallbackBody(Body):
+    """By what the visit went on when video failed, and how that went."""
+
+    mode: Mode
+    outcome: Annotated[
+        Outcome,
+        Field(
+            description="`completed`: the visit was held that way; `resumed`: it went on by video; `no_answer`: nobody "
+            "was reached; `rebooked`: a new time was agreed"
+        ),
+    ]
+
+
 class VouchedIdentity(Body):
     """An eID by which the portal has logged somebody in."""
 
@@ -246,6 +262,14 @@ class IdentityView(View):
         return cls(method=identity.method, level=identity.level, by=ActorView(**identity.by), at=identity.at)
 
 
+def _opened(contacts: Contacts | None, participant: str, kind: Kind, sealed: bytes | None) -> str | None:
+    try:
+        return None if contacts is None else contacts.open(participant, kind, sealed)
+    except Unreadable:
+        # The rest of the answer is worth having; whoever asks for the number itself is told why there is none.
+        return None
+
+
 class ParticipantView(View):
     """Somebody invited; `join_url` only where a link was just made."""
 
@@ -266,8 +290,8 @@ class ParticipantView(View):
     join_url: str | None = MISSING
 
     @classmethod
-    def of(cls, one: Participant, join_url: str | None = None, *, contact: bool = True) -> ParticipantView:
-        """`contact` False leaves out how to reach them: a host reveals that by a call of its own, which is audited."""
+    def of(cls, one: Participant, join_url: str | None = None, *, contact: Contacts | None) -> ParticipantView:
+        """`contact` None leaves out how to reach them: a host reveals that by a call of its own, which is audited."""
         return cls(
             id=one.id,
             room=one.room,
@@ -276,8 +300,8 @@ class ParticipantView(View):
             display_name=one.display_name,
             sign_language=one.sign_language,
             external_ref=one.external_ref,
-            phone=one.phone if contact else None,
-            email=one.email if contact else None,
+            phone=_opened(contact, one.id, "phone", one.phone),
+            email=_opened(contact, one.id, "email", one.email),
             language=one.language,
             notify=one.notify,
             state=one.state,
@@ -312,7 +336,9 @@ class RoomView(View):
     updated_at: Shown
 
     @classmethod
-    def of(cls, room: RoomSnapshot, links: dict[str, str | None] | None = None, *, contact: bool = True) -> RoomView:
+    def of(
+        cls, room: RoomSnapshot, links: dict[str, str | None] | None = None, *, contact: Contacts | None
+    ) -> RoomView:
         links = links or {}
         people = [ParticipantView.of(one, links.get(one.id), contact=contact) for one in room.participants]
         same = ("id", "state", "form", "training", "external_ref", "patient_ref", "title", "starts_at", "ends_at")
@@ -333,6 +359,12 @@ class RoomList(View):
 class ParticipantList(View):
     items: list[ParticipantView]
     next: str | None
+
+
+class PhoneView(View):
+    """The number to phone somebody by, as E.164."""
+
+    phone: str
 
 
 class EmbedTokenView(View):

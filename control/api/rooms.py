@@ -54,7 +54,7 @@ async def create(asked: Asked) -> Answer:
     room, invited = await asked.visits.create_room(asked.tenant, new, [one.new() for one in body.participants])
     links = {one.participant.id: one.join_url for one in invited}
     headers = {**etag(room.version), "Location": f"/v1/rooms/{room.id}"}
-    return Answer(RoomView.of(room, links), 201, headers)
+    return Answer(RoomView.of(room, links, contact=asked.contact), 201, headers)
 
 
 class RoomQuery(Body):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ..oidc.logins import Logins
 from ..secret import ID
 from ..visits.care_units import CareUnits
+from ..visits.contacts import Contacts
 from ..visits.refused import Refused
 from ..visits.reports import Reports
 from ..visits.service import Visits
@@ -100,9 +101,9 @@ class Asked:
         return self.by
 
     @property
-    def contact(self) -> bool:
-        """Whether phone numbers and addresses are shown: to portals, not to hosts and staff."""
-        return self.known.person is None
+    def contact(self) -> Contacts | None:
+        """What opens phone numbers and addresses, for portals; hosts and staff aren't shown any."""
+        return self.visits.contacts if self.known.person is None else None
 
     @property
     def kind(self) -> str:

@@ -113,8 +113,13 @@ class Participant(Base):
     display_name: Mapped[str] = mapped_column(String(200))
     sign_language: Mapped[bool] = mapped_column(Boolean, default=False)
     external_ref: Mapped[str | None] = mapped_column(String(200))
+    # How somebody is reached, and the secret of their link until the last message with it has gone: sealed with the
+    # keyring (`visits.contacts`). `phone` and `email` are of before there was one, and empty since.
     phone: Mapped[str | None] = mapped_column(String(32))
     email: Mapped[str | None] = mapped_column(String(254))
+    phone_sealed: Mapped[bytes | None]
+    email_sealed: Mapped[bytes | None]
+    link_sealed: Mapped[bytes | None]
     language: Mapped[str | None] = mapped_column(String(35))
     notify: Mapped[bool] = mapped_column(Boolean, default=False)
     # A mark (`visits.subjects`), never the number itself.
@@ -269,6 +274,28 @@ class Rating(Base):
     technical: Mapped[int | None] = mapped_column(Integer)
     visit: Mapped[int | None] = mapped_column(Integer)
     given_at: Mapped[datetime]
+
+
+class Message(Base):
+    """One e-mail or SMS that is to be sent, or was; what it says is made when it is sent: nothing personal is here."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index("messages_due", "state", "channel", "due_at"),)
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    room: Mapped[str] = mapped_column(ForeignKey("rooms.id", ondelete="CASCADE"), index=True)
+    participant: Mapped[str] = mapped_column(ForeignKey("participants.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    channel: Mapped[str] = mapped_column(String(8))
+    # waiting, sending, sent, skipped (nobody needs it any more) or dead (it couldn't be sent)
+    state: Mapped[str] = mapped_column(String(8))
+    # When it is to be tried, or tried again.
+    due_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    reason: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
 
 
 class Answer(Base):

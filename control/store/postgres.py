@@ -105,6 +105,9 @@ class Postgres:
         self.readers = self._engine(READERS, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         event.listen(self.writer.sync_engine, "connect", self._writer_connected)
 
+    async def scrub(self) -> None:
+        """Nothing: PostgreSQL's own vacuum takes what was replaced, and its log goes with its archives."""
+
     def passes(self, error: DBAPIError) -> str | None:
         """Of an error that passes by itself, what to say meanwhile (codes: PostgreSQL's manual, appendix A)."""
         if error.connection_invalidated:

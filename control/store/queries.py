@@ -57,6 +57,12 @@ async def participant_by_link(db: AsyncSession, digest: bytes) -> Participant | 
     return await db.scalar(query)
 
 
+async def with_plain_contacts(db: AsyncSession, limit: int) -> Sequence[Participant]:
+    """Some of those, withdrawn ones too, whose number or address isn't sealed yet."""
+    query = select(Participant).where(or_(Participant.phone.is_not(None), Participant.email.is_not(None)))
+    return (await db.scalars(query.order_by(Participant.id).limit(limit))).all()
+
+
 async def embed_token(db: AsyncSession, digest: bytes) -> EmbedToken | None:
     return await db.get(EmbedToken, digest)
 

@@ -26,7 +26,7 @@ class Retained(IntEnum):
 
 
 # What statistics are made of.
-KEPT = frozenset({"rooms", "participants", "events"})
+KEPT = frozenset({"rooms", "participants", "events", "ratings"})
 # Words and ids of ours in an event's data; the rest (who acted, by name) is people's.
 KEPT_DATA = frozenset(
     {"session", "second", "role", "host", "method", "level", "lost", "fields", "mode", "outcome", "rating"}
@@ -120,7 +120,7 @@ async def forget_traces(db: Db, participants: Sequence[str]) -> None:
             session.identity = {key: value for key, value in session.identity.items() if key in kept}
     nothing = select(Room.id).where(Room.id.is_(None))
     chosen = select(Participant.id).where(Participant.id.in_(participants))
-    await _remove_dependents(db, nothing, chosen, KEPT | {"sessions"})
+    await _remove_dependents(db, nothing, chosen, (KEPT - {"ratings"}) | {"sessions"})
     rooms = select(Participant.room).where(Participant.id.in_(participants))
     for event in await db.scalars(select(Event).where(Event.room.in_(rooms))):
         by = event.data.get("by")

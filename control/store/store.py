@@ -50,6 +50,8 @@ class Database(Protocol):
     writer: AsyncEngine
     readers: AsyncEngine
 
+    async def scrub(self) -> None: ...
+
     def passes(self, error: DBAPIError) -> str | None: ...
 
 
@@ -185,6 +187,10 @@ class Store:
         with self._reaching():
             async with AsyncSession(self._database.readers, expire_on_commit=False, autoflush=False) as db, db.begin():
                 yield db
+
+    async def scrub(self) -> None:
+        """Has the database forget what was replaced before it was told to, as far as it can."""
+        await self._database.scrub()
 
     async def check(self) -> None:
         """Raises when the database can't be read."""

@@ -139,7 +139,7 @@ async def _open(
     await scene.db.flush()
     await queries.forget_unused(scene.db, participant.id, MAX_UNUSED)
     if identity is not None:
-        told = {name: identity.get(name) for name in ("method", "level", "expected")}
+        told: dict[str, Any] = {name: identity.get(name) for name in ("method", "level", "expected")}
         scene.note("participant.identified", participant.id, Actor(**identity["by"]), session=row.id, **told)
     return _opened(scene, row, token, resume)
 

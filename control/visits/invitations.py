@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from ..keyring import Unreadable
 from ..secret import digest, new_secret
 from ..store import models, queries
 from . import views
 from .admission import of_eid
+from .contacts import Kind as Contact
 from .refused import FieldError, Refused
 from .rules import INSIDE, LIVE, State
-from .scene import Scene
+from .scene import Policy, Scene
 from .values import Actor, EmbedToken, Invited, Role, Vouched
 
 # A visit has a handful of people; more invitations than this are a mistake or worse.
 MAX_INVITED = 64
+# Fields that are kept sealed, beside the participant's others.
+SEALED: Mapping[str, Contact] = {"phone": "phone", "email": "email"}
 EMBED_FOR = timedelta(seconds=60)
 
 
@@ -50,8 +54,10 @@ async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited
             "invalid-body", "host doesn't fit", errors=[FieldError("#/host", "only a caregiver can be a host")]
         )
     secret = new_secret("", scene.world.random)
+    participant_id = scene.world.ids.new("part")
+    contacts = scene.world.contacts
     row = models.Participant(
-        id=scene.world.ids.new("part"),
+        id=participant_id,
         tenant=scene.room.tenant,
         room=scene.room.id,
         role=new.role,
@@ -59,8 +65,8 @@ async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited
         display_name=new.display_name,
         sign_language=new.sign_language,
         external_ref=new.external_ref,
-        phone=new.phone,
-        email=new.email,
+        phone_sealed=contacts.seal(participant_id, "phone", new.phone),
+        email_sealed=contacts.seal(participant_id, "email", new.email),
         language=new.language,
         notify=new.notify,
         expected_subject=None
@@ -75,7 +81,7 @@ async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited
     await scene.db.flush()
     scene.participants[row.id] = row
     scene.note("participant.invited", row.id, by, role=str(new.role), host=new.host)
-    return Invited(views.participant(row, None), _url(scene, secret))
+    return Invited(views.participant(row, None), link_of(scene.world.policy, scene.room.tenant, secret))
 
 
 def renew_link(scene: Scene, participant_id: str, by: Actor | None) -> Invited:
@@ -95,18 +101,19 @@ def renew_link(scene: Scene, participant_id: str, by: Actor | None) -> Invited:
             scene.close(session)
             if participant.session == session.id:
                 participant.session = None
-    return Invited(views.participant(participant, scene.current(participant)), _url(scene, secret))
+    url = link_of(scene.world.policy, scene.room.tenant, secret)
+    return Invited(views.participant(participant, scene.current(participant)), url)
 
 
-def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Actor | None) -> models.Participant:
-    """Corrects what is known about somebody; who they are to the room is fixed once they have arrived."""
+def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Actor | None) -> frozenset[str]:
+    """Corrects what is known about somebody, and says which of it was news; who they are is fixed once they arrived."""
     if by is not None:
         scene.need_authority(by)
     participant = scene.participant(participant_id)
     if scene.state not in LIVE:
         raise Refused("state-conflict", f"the room is {scene.state}")
     changes = _marked(scene, participant, changes)
-    different = {name: value for name, value in changes.items() if getattr(participant, name) != value}
+    different = {name: value for name, value in changes.items() if _kept(scene, participant, name) != value}
     if scene.arrivals(participant) and {"role", "host", "expected_subject"} & set(different):
         raise Refused("state-conflict", "role, host and expected_subject are fixed once somebody has arrived")
     role, host = different.get("role", participant.role), different.get("host", participant.host)
@@ -115,11 +122,23 @@ def change(scene: Scene, participant_id: str, changes: Mapping[str, Any], by: Ac
             "invalid-body", "host doesn't fit", errors=[FieldError("#/host", "only a caregiver can be a host")]
         )
     for name, value in different.items():
-        setattr(participant, name, value)
+        if name in SEALED:
+            setattr(participant, f"{name}_sealed", scene.world.contacts.seal(participant.id, SEALED[name], value))
+        else:
+            setattr(participant, name, value)
     if different:
         participant.version += 1
         scene.note("room.updated", participant.id, by, act="participant.updated", fields=sorted(different))
-    return participant
+    return frozenset(different)
+
+
+def _kept(scene: Scene, participant: models.Participant, name: str) -> Any:
+    if name not in SEALED:
+        return getattr(participant, name)
+    try:
+        return scene.world.contacts.open(participant.id, SEALED[name], getattr(participant, f"{name}_sealed"))
+    except Unreadable:
+        return None  # then anything is news
 
 
 def _marked(scene: Scene, participant: models.Participant, changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -180,6 +199,6 @@ async def staff_host(scene: Scene, by: Actor) -> str:
     return (await invite(scene, new, by)).participant.id
 
 
-def _url(scene: Scene, secret: str) -> str:
-    # The secret is in the fragment, which browsers never send: no log and no Referer has it.
-    return f"{scene.world.policy.public_url}/j/{scene.room.tenant}#{secret}"
+def link_of(policy: Policy, tenant: str, secret: str) -> str:
+    """A personal link. Its secret is in the fragment, which browsers never send: no log and no Referer has it."""
+    return f"{policy.public_url}/j/{tenant}#{secret}"

@@ -13,6 +13,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "token-not-accepted": (401, "The secret or token is not accepted"),
     "not-allowed": (403, "These credentials don't allow this"),
     "not-found": (404, "There is no such thing here"),
+    "no-phone": (404, "There is no phone number"),
     "method-not-allowed": (405, "This address doesn't take this method"),
     "external-ref-taken": (409, "Another live room has this external_ref"),
     "not-open-yet": (409, "The room isn't open yet"),

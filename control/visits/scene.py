@@ -12,6 +12,7 @@ from ..secret import Ids, Random
 from ..store import audit, models, queries
 from ..store.store import Transaction
 from . import views
+from .contacts import Contacts
 from .refused import Refused
 from .rules import INSIDE, LIVE, Event, NotAllowed, RoomEvent, RoomState, State, after, room_after
 from .subjects import Subjects
@@ -61,6 +62,8 @@ class Policy:
         audit_kept: how long entries of the audit trail are kept.
         read_again: for how long the same reader of the same room counts as one access in the audit trail.
         functions: what is on at care units that have chosen nothing.
+        email, sms: whether there is a way to send them.
+        remind_before: how long before `starts_at` people are reminded; zero: never.
     """
 
     public_url: str
@@ -70,17 +73,26 @@ class Policy:
     audit_kept: timedelta = timedelta(days=5 * 366)
     read_again: timedelta = timedelta(hours=1)
     functions: frozenset[Function] = frozenset(Function)
+    email: bool = False
+    sms: bool = False
+    remind_before: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class World:
-    """What an act needs from outside: the policy, the time, ids, randomness, and how subjects are recognized."""
+    """What an act needs from outside.
+
+    Attributes:
+        subjects: how people are recognized by a number that isn't kept.
+        contacts: how phone numbers and addresses are sealed.
+    """
 
     policy: Policy
     now: datetime
     ids: Ids
     random: Random
     subjects: Subjects
+    contacts: Contacts
 
 
 class Scene:

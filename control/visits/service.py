@@ -16,9 +16,23 @@ from ..secret import Clock, Ids, Random
 from ..secret import now as wall_clock
 from ..store import audit, queries
 from ..store.store import Busy, Db, Store, Transaction
-from . import admission, arrivals, bookings, care_units, erasure, feed, feedback, invitations, views
+from . import (
+    admission,
+    arrivals,
+    bookings,
+    care_units,
+    erasure,
+    fallback,
+    feed,
+    feedback,
+    invitations,
+    messages,
+    views,
+)
 from .bookings import NewRoom
+from .contacts import Contacts, seal_plain
 from .erasure import Erased
+from .fallback import Mode, Outcome
 from .invitations import NewParticipant
 from .reading import Readings
 from .refused import FieldError, Refused, TokenRefused
@@ -51,6 +65,7 @@ class Visits:
     ) -> None:
         self.store = store
         self.subjects = Subjects(keyring)
+        self.contacts = Contacts(keyring)
         self.policy = policy
         self.clock = clock
         self.random = random
@@ -71,6 +86,9 @@ class Visits:
             for one in await queries.with_plain_subject(transaction.db):
                 if one.expected_subject is not None:
                     one.expected_subject = self.subjects.mark(one.tenant, one.expected_subject)
+        sealed = await seal_plain(self.store, self.contacts)
+        if sealed:
+            log.info("numbers and addresses that were kept plain are sealed", participants=sealed)
 
     # -- arriving --
 
@@ -199,6 +217,19 @@ class Visits:
             counts = admission.record_eid(scene, scene.sessions[session], kept)
             return self._session(scene, session), counts
 
+    async def reveal_phone(self, room: str, participant: str, by: Actor, *, tenant: str | None = None) -> str:
+        """Somebody's number, as E.164, in a transaction: what is written down of it is on disk before it is said."""
+        async with self._scene(room, tenant) as (scene, _):
+            return fallback.reveal(scene, participant, by)
+
+    async def use_fallback(
+        self, room: str, participant: str, mode: Mode, outcome: Outcome, by: Actor, *, tenant: str | None = None
+    ) -> Participant:
+        """The visit, or a part of it, was held by phone or chat."""
+        async with self._scene(room, tenant) as (scene, _):
+            fallback.used(scene, participant, mode, outcome, by)
+            return self._participant(scene, participant)
+
     async def lock(self, room: str, by: Actor, *, tenant: str | None = None) -> RoomSnapshot:
         """No new arrivals any more; who was admitted still returns."""
         async with self._scene(room, tenant) as (scene, _):
@@ -255,6 +286,8 @@ class Visits:
         async with self._write() as transaction:
             scene = await bookings.create(self._world(), transaction, tenant, new)
             invited = [await invitations.invite(scene, one, None) for one in participants]
+            for one in invited:
+                await messages.invited(scene, one.participant.id, one.join_url)
             self._tell_after(transaction, scene)
             return scene.snapshot(), invited
 
@@ -264,13 +297,17 @@ class Visits:
         """A merge patch that has been validated; `version` is If-Match, None for any."""
         async with self._scene(room, tenant) as (scene, _):
             _match(scene.room.version, version)
+            starts_at = scene.room.starts_at
             await bookings.change(scene, changes)
+            if scene.room.starts_at != starts_at:
+                await messages.moved(scene)
             return scene.snapshot()
 
     async def cancel_room(self, room: str, *, tenant: str) -> None:
         """Refused while in progress."""
         async with self._scene(room, tenant) as (scene, _):
             bookings.cancel(scene)
+            await messages.cancelled(scene)
 
     async def rooms(self, tenant: str, chosen: queries.RoomFilter, limit: int) -> tuple[list[RoomSnapshot], str | None]:
         """Up to `limit` rooms, and the id after which to go on."""
@@ -287,14 +324,18 @@ class Visits:
     ) -> Invited:
         """Adds somebody, with their link."""
         async with self._scene(room, tenant) as (scene, _):
-            return await invitations.invite(scene, new, by)
+            invited = await invitations.invite(scene, new, by)
+            await messages.invited(scene, invited.participant.id, invited.join_url)
+            return invited
 
     async def renew_link(
         self, room: str, participant: str, *, by: Actor | None = None, tenant: str | None = None
     ) -> Invited:
         """A new link instead of the old one."""
         async with self._scene(room, tenant) as (scene, _):
-            return invitations.renew_link(scene, participant, by)
+            invited = invitations.renew_link(scene, participant, by)
+            await messages.invited(scene, participant, invited.join_url)
+            return invited
 
     async def change_participant(
         self,
@@ -309,7 +350,8 @@ class Visits:
         """A merge patch that has been validated; `version` is If-Match, None for any."""
         async with self._scene(room, tenant) as (scene, _):
             _match(scene.participant(participant).version, version)
-            invitations.change(scene, participant, changes, by)
+            different = invitations.change(scene, participant, changes, by)
+            await messages.changed(scene, participant, different)
             return self._participant(scene, participant)
 
     async def withdraw(
@@ -317,7 +359,9 @@ class Visits:
     ) -> None:
         """Takes an invitation back."""
         async with self._scene(room, tenant) as (scene, _):
+            row = scene.participant(participant)
             invitations.withdraw(scene, participant, by)
+            await messages.withdrawn(scene, row)
 
     async def embed_token(
         self, room: str, participant: str, vouched: Vouched | None, *, tenant: str, by: Actor | None = None
@@ -408,7 +452,7 @@ class Visits:
             raise Refused("unavailable", str(busy), retry_after=1) from None
 
     def _world(self) -> World:
-        return World(self.policy, self.clock(), self._ids, self.random, self.subjects)
+        return World(self.policy, self.clock(), self._ids, self.random, self.subjects, self.contacts)
 
     @asynccontextmanager
     async def _scene(self, room: str, tenant: str | None) -> AsyncIterator[tuple[Scene, Transaction]]:

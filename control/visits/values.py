@@ -157,6 +157,7 @@ class Participant:
     """Somebody invited.
 
     Attributes:
+        phone, email: sealed; `contacts.Contacts` opens them for whoever may know.
         session: the current arrival, None while `invited`.
         since: when they began to be in `state`.
     """
@@ -168,8 +169,8 @@ class Participant:
     display_name: str
     sign_language: bool
     external_ref: str | None
-    phone: str | None
-    email: str | None
+    phone: bytes | None
+    email: bytes | None
     language: str | None
     notify: bool
     state: State

@@ -156,7 +156,7 @@ class Installation:
         """Every byte that is in the database."""
         where = self.app.settings.database
         if isinstance(where, Path):
-            return b"".join(file.read_bytes() for file in where.parent.iterdir())
+            return b"".join(file.read_bytes() for file in where.parent.rglob("*") if file.is_file())
         return await asyncio.to_thread(dump, where)
 
     async def events(self, tenant: str = "north") -> list[tuple[str, str | None]]:

@@ -92,6 +92,9 @@ async def test_config_check_says_what_is_wrong_and_where(tmp_path: Path) -> None
     status, output, _ = await vardrum("config", "check", env={"VARDRUM_HTTP__PORT": "81"})
     assert (status, json.loads(output)["http"]["port"]) == (0, 81)
     assert (await vardrum("config", "check", env={"VARDRUM_HTTP__PROT": "81"}))[0] == 1
+    sms = {"VARDRUM_SMS__URL": "https://sms.region.example/send", "VARDRUM_SMS__HEADERS_FILE": "none"}
+    status, _, errors = await vardrum("config", "check", env=sms)
+    assert (status, errors) == (1, "sms.headers_file: none can't be read: No such file or directory\n")
 
 
 async def test_what_cannot_be_bound_or_written_is_said(server: Server, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ async def gone_by(here: Installation) -> Visit:
 def left_of(here: Installation, *words: str) -> list[str]:
     """Cells of the database in which one of these words still stands."""
     found = []
-    with sqlite3.connect(here.app.store.path) as database:
+    with sqlite3.connect(here.app.settings.database) as database:
         tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in tables:
             cursor = database.execute(f"SELECT * FROM {table}")

@@ -121,7 +121,7 @@ async def test_readers_miss_nothing_while_many_write(here: Installation) -> None
     async def beside() -> None:
         """Another process, such as a command: it has a queue of its own."""
         async with Store(here.app.settings.database) as store:
-            visits = Visits(store, Policy(public_url="https://x.example"), clock=lambda: here.now)
+            visits = Visits(store, Policy(public_url="https://x.example"), here.app.keyring, clock=lambda: here.now)
             for _ in range(rounds):
                 made = await here.ask("POST", "/v1/rooms", here.booking())
                 await visits.cancel_room(made.body["id"], tenant="north")

@@ -25,7 +25,7 @@ async def pass_days(here: Installation, days: float) -> None:
 
 async def counts(here: Installation) -> dict[str, int]:
     tables = ("rooms", "participants", "sessions", "events", "embed_tokens", "answers")
-    with sqlite3.connect(here.app.store.path) as database:
+    with sqlite3.connect(here.app.settings.database) as database:
         return {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
 
 

@@ -79,8 +79,9 @@ async def test_a_weak_network_is_shown_as_what_it_is_and_for_as_long_as_it_is(po
     # One's own weakness is told once it lasts, with another way.
     await says(page, "banner-weak-network", "Your network is weak. Sound goes first.", deadline=10)
     await page.click("phone-instead")
-    await says(page, "banner-weak-network", "The staff have been told")
-    await says(host, "notice", f"{patient.name} needs to be phoned")
+    await says(page, "by-phone", "The staff have been told")
+    await says(host, f"banner-call-{patient.id}", f"{patient.name} needs to be phoned")
+    await page.click("back-to-video")
 
     await hears(page, "quality", participant=patient.id, level="good", reason="")
     await becomes(page, "!document.querySelector('[data-banner^=weak]')", "the words go with the weakness")

@@ -26,6 +26,8 @@ CONFINED: dict[str, tuple[str, ...]] = {
     "aiortc": ("sfu/dtls.py", "sfu/sdp.py", "tests/", "bench/"),
     "aiohttp": ("control/", "bench/", "tests/"),
     "sqlalchemy": ("control/store/",),
+    "aiosmtplib": ("control/notify/mail.py",),
+    "babel": ("control/notify/compose.py",),
 }
 
 

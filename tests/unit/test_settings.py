@@ -95,6 +95,20 @@ def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announc
             "tenants.north.origin: there is no such setting (expected one",
         ),
         ("[tenants.North]\norigins = []", "tenants.North.[key]: 'North' doesn't fit"),
+        ('[smtp]\nsender = "Region"', "smtp.sender: 'Region' is not a sender (expected one like "),
+        (
+            '[smtp]\nhost = "mail.region.example"\ntls = "none"\nsender = "a@b.example"',
+            "smtp.tls: 'none' sends links unencrypted (expected starttls or tls; none only to this machine itself)",
+        ),
+        ('[smtp]\nuser = "u"\npassword_file = ""', "smtp.password_file: '' belongs to a user"),
+        ('[smtp]\nhost = "mail.region.example"\nsender = ""', "smtp.sender: '' is missing (expected a neutral one"),
+        ('[sms]\nurl = "http://sms.example/send"', "sms.url: 'http://sms.example/send' is not encrypted"),
+        (
+            '[sms]\nurl = "https://u:p@sms.example/send"',
+            "is not an address (expected one like https://sms.region.example",
+        ),
+        ('[sms]\nbody = "{to}"', "sms.body: '{to}' isn't JSON"),
+        ('[sms]\nformat = "form"\nbody = "to={to}"', "sms.body: 'to={to}' lacks {text}"),
         ("[", "is not TOML"),
     ],
 )

@@ -58,7 +58,7 @@ def _migrate(connection: Any) -> None:
 async def test_the_migration_forgets_numbers_that_were_kept_with_sessions(tmp_path: Path) -> None:
     identity = {"method": "bankid", "level": "loa3", "subject": "197001012384", "by": {"id": "p", "name": "p"}}
     async with Store(tmp_path / "x.db") as store:
-        with contextlib.closing(sqlite3.connect(store.path)) as by_hand, by_hand:
+        with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as by_hand, by_hand:
             by_hand.execute(
                 "INSERT INTO sessions (id, tenant, room, participant, token, resume, state, since, vouched, "
                 "admitted_browser, identity, connection, created_at) VALUES "
@@ -67,7 +67,7 @@ async def test_the_migration_forgets_numbers_that_were_kept_with_sessions(tmp_pa
             )
         async with store.write() as transaction:
             await (await transaction.db.connection()).run_sync(_migrate)
-        with contextlib.closing(sqlite3.connect(store.path)) as by_hand:
+        with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as by_hand:
             (kept,) = by_hand.execute("SELECT identity FROM sessions").fetchone()
     del identity["subject"]
     assert json.loads(kept) == identity

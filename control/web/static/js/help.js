@@ -6,7 +6,7 @@ const AGAIN = 60_000; // who is told now needs not be told again at once, but pe
 
 /** Asks, and says on the button that the staff have been told. @param words key of what stands there otherwise */
 export function askPhone(visit, button, words = "help.phone") {
-  if (!visit.say({ type: "help", kind: "phone" })) return;
+  if (!visit.askPhone()) return;
   const text = button.querySelector("span");
   button.disabled = true;
   bind(text, "help.phone-sent");

@@ -1,5 +1,6 @@
 // Where one is before and after the visit: waiting, held, not let in, over; each with a sentence and a next step.
 
+import { unitPhone } from "./byphone.js";
 import { el, show, setText } from "./dom.js";
 import { feedback } from "./feedback.js";
 import { askPhone } from "./help.js";
@@ -18,6 +19,7 @@ export class Waiting {
   #lines;
   #since;
   #letters;
+  #phone;
   #timer;
   #eid;
   #onState = () => this.#update();
@@ -32,6 +34,7 @@ export class Waiting {
     this.#lines = [el("p", { class: "lead" }), el("p", {})];
     this.#since = el("p", { class: "since" });
     this.#letters = el("div", { class: "letters", "aria-live": "polite", testid: "messages-from-staff" });
+    this.#phone = el("div", { class: "unit-phone", hidden: true, "aria-live": "polite" });
     this.element = el(
       "section",
       { class: "waiting", testid: "waiting" },
@@ -41,13 +44,14 @@ export class Waiting {
         el("div", { class: "breath", "aria-hidden": "true" }, el("span"), el("span"), icon("clock")),
         el("div", { "aria-live": "polite" }, this.#title, this.#lines),
         this.#since,
+        this.#phone,
         this.#letters,
         el(
           "div",
           { class: "actions" },
           visit.form === "phone" ? [] : button("help.phone", {
             kind: "secondary", symbol: "phone", testid: "ask-phone",
-            click: (event) => askPhone(visit, event.currentTarget),
+            click: (event) => this.#ask(event.currentTarget),
           }),
           button("bar.leave", { kind: "quiet", testid: "leave", click: () => visit.leave() }),
         ),
@@ -77,6 +81,15 @@ export class Waiting {
     bind(this.#lines[0], words[1]);
     bind(this.#lines[1], words[2] || "nothing");
     this.#tick();
+  }
+
+  #ask(pressed) {
+    askPhone(this.#visit, pressed);
+    this.#phone.replaceChildren(
+      el("p", { t: this.#visit.askLater ? "phone.not-told" : "phone.told" }),
+      ...unitPhone(this.#visit.room?.care_unit),
+    );
+    show(this.#phone, true);
   }
 
   #tick() {
@@ -123,8 +136,8 @@ const OUTCOMES = {
 export function outcome(visit, again) {
   const { symbol, tone, again: mayReturn } = OUTCOMES[visit.state];
   const lines = [`out.${visit.state}-1`];
-  const phone = visit.room?.care_unit?.phone;
-  if (phone && tone === "warn") lines.push(["out.phone", { phone }]);
+  const phone = tone === "warn" ? unitPhone(visit.room?.care_unit) : [];
+  if (phone.length > 0) lines.push(el("div", { class: "unit-phone" }, phone));
   const actions = mayReturn
     ? [button(`out.${visit.state}-again`, { kind: "primary", testid: "return", click: again })]
     : [];

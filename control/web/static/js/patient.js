@@ -1,5 +1,6 @@
 // The visit as a patient, a relative or an interpreter has it: few buttons, each one needed.
 
+import { coverWhileByPhone } from "./byphone.js";
 import { confirm } from "./dialog.js";
 import { askPhone } from "./help.js";
 import { Room } from "./room.js";
@@ -14,6 +15,7 @@ export function patientRoom({ visit, slots, devices }) {
     const phone = room.entry("phone", "help.phone", "ask-phone", () => askPhone(visit, phone));
   }
   if (visit.form === "chat") room.open("chat");
+  coverWhileByPhone(room, visit);
   room.update();
   return room;
 }

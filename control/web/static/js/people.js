@@ -20,7 +20,7 @@ export class People {
   #lock;
   #spoken;
 
-  /** @param asks {identity(entry), invite(), end()} open their dialogs */
+  /** @param asks {identity(entry), number(entry), invite(), end()} open their dialogs */
   constructor(visit, asks) {
     this.#visit = visit;
     this.#asks = asks;
@@ -96,6 +96,7 @@ export class People {
       identify: button("act.identify", { symbol: "id", testid: "identify", click: act("identify") }),
       hold: button("act.hold", { testid: "hold", click: act("hold") }),
       record: button("act.record", { testid: "record-identity", click: () => this.#asks.identity(card.entry) }),
+      phone: button("act.phone", { kind: "quiet", symbol: "phone", testid: "phone", click: () => this.#asks.number(card.entry) }),
       write: button("act.write", { kind: "quiet", symbol: "chat", testid: "write-to", click: () => this.#write(card.entry) }),
       deny: button("act.deny", { kind: "danger-quiet", testid: "deny", click: () => this.#ask("deny", card.entry) }),
     };
@@ -137,21 +138,22 @@ export class People {
     const entry = { participant: person.id };
     const mute = button("act.mute", { testid: "mute-participant", click: () => this.#decide("mute", entry) });
     const hold = button("act.hold", { testid: "hold", click: () => this.#decide("hold", entry) });
+    const phone = button("act.phone", { symbol: "phone", testid: "phone", click: () => this.#asks.number(row.entry) });
     const remove = button("act.remove", { kind: "danger-quiet", testid: "remove", click: () => this.#ask("remove", row.entry) });
     const row = el(
       "li",
       { class: "person-card inside", testid: "inside-entry", "data-participant": person.id },
       el("div", { class: "person-head" }, connection, el("div", {}, name, about)),
       identity,
-      el("div", { class: "person-actions" }, mute, hold, remove),
+      el("div", { class: "person-actions" }, mute, phone, hold, remove),
     );
-    row.parts = { name, about, identity, connection, mute, hold, remove };
+    row.parts = { name, about, identity, connection, mute, phone, hold, remove };
     return row;
   }
 
   #fillRow(row, person) {
     row.entry = { participant: person.id, display_name: person.display_name };
-    const { name, about, identity, connection, mute, hold, remove } = row.parts;
+    const { name, about, identity, connection, mute, phone, hold, remove } = row.parts;
     setText(name, person.display_name);
     bind(about, person.host ? "role.host" : `role.${person.role}`);
     identityChip(identity, person.identity);
@@ -159,7 +161,8 @@ export class People {
     show(mute, this.#visit.video);
     mute.disabled = person.muted?.microphone === true;
     bind(mute.querySelector("span"), mute.disabled ? "act.is-muted" : "act.mute");
-    for (const [one, label] of [[mute, "act.mute-name"], [hold, "act.hold-name"], [remove, "act.remove-name"]]) {
+    show(phone, !person.host);
+    for (const [one, label] of [[mute, "act.mute-name"], [phone, "number.title"], [hold, "act.hold-name"], [remove, "act.remove-name"]]) {
       bindAttribute(one, "aria-label", label, { name: person.display_name });
     }
   }

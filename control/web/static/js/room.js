@@ -1,10 +1,12 @@
 // The visit itself: stage, the bar of buttons, and a panel beside it. patient.js and staff.js say what else there is.
 
+import { unitPhone } from "./byphone.js";
 import { el, setText, show } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { askPhone } from "./help.js";
 import { bind, bindAttribute } from "./i18n.js";
 import { icon, setIcon } from "./icons.js";
+import { askNumber } from "./phone.js";
 import { ownWeakness } from "./quality.js";
 import { deviceChoices } from "./preview.js";
 import { button, languageButton, mark } from "./shell.js";
@@ -12,6 +14,7 @@ import { Stage } from "./stage.js";
 import { Writing } from "./writing.js";
 
 const WEAK_FOR = 5000; // a moment's weakness is not worth a word
+const LOST_FOR = 15_000; // then a telephone may be the better way; so does the server think
 
 export class Room {
   element;
@@ -31,6 +34,8 @@ export class Room {
   #buttons = {};
   #devicesEntry;
   #weakTimer = 0;
+  #lostTimer = 0;
+  #lost = false; // the network has been gone for long enough to say what else there is
   #weak = false; // one's own quality has been poor for long enough to say so
 
   /** @param parts {visit, slots, devices, leave: () => void} */
@@ -253,6 +258,9 @@ export class Room {
   #banners() {
     const { visit } = this;
     const wanted = [];
+    this.#lose(!visit.online || visit.silent);
+    if (this.#lost && !visit.host && visit.room?.care_unit?.phone) wanted.push("unit-phone");
+    if (visit.host) for (const one of visit.calls.keys()) if (visit.nameOf(one)) wanted.push(`call-${one}`);
     if (!visit.online || visit.silent) wanted.push("lost");
     else if (visit.full) wanted.push("full");
     else if (this.#weak && this.#weakness) wanted.push(this.#weakness);
@@ -274,7 +282,39 @@ export class Room {
     }
   }
 
+  #lose(lost) {
+    if (lost === (this.#lostTimer !== 0)) return;
+    clearTimeout(this.#lostTimer);
+    this.#lost = false;
+    this.#lostTimer = lost ? setTimeout(() => ((this.#lost = true), this.#banners()), LOST_FOR) : 0;
+  }
+
+  // Somebody is to be phoned: until a host has done so, or says that it isn't needed.
+  #makeCall(name) {
+    const { visit } = this;
+    const participant = name.slice("call-".length);
+    const entry = { participant, display_name: visit.nameOf(participant) };
+    const known = visit.calls.get(participant);
+    const close = el(
+      "button",
+      { class: "round small", type: "button", label: "close", testid: "close-call", on: { click: () => visit.phoned(participant) } },
+      icon("close"),
+    );
+    return el(
+      "div",
+      { class: "banner call", "data-banner": name, testid: `banner-${name}` },
+      icon("phone"),
+      el("p", { t: [known ? "notice.fallback" : "notice.fallback-unknown", { name: entry.display_name }] }),
+      known && button("act.phone", { kind: "primary", testid: "show-number", click: () => askNumber(visit, entry) }),
+      close,
+    );
+  }
+
   #makeBanner(name) {
+    if (name.startsWith("call-")) return this.#makeCall(name);
+    if (name === "unit-phone") {
+      return el("div", { class: "banner", "data-banner": name, testid: `banner-${name}` }, icon("phone"), unitPhone(this.visit.room.care_unit));
+    }
     const make = (symbol, text, ...more) => {
       return el("div", { class: `banner ${name}`, "data-banner": name, testid: `banner-${name}` }, icon(symbol), el("p", { t: text }), more);
     };

@@ -13,6 +13,7 @@ export class Slots extends EventTarget {
   #off = new Set(); // participants whose camera is off, as `participants` says
   #telling = false;
   #room; // where <audio> elements live
+  #hushed = false;
   blocked = false; // the browser wants a tap before it plays sound
 
   /** @param room element that holds the <audio> elements. Events: "change", "blocked". */
@@ -100,6 +101,12 @@ export class Slots extends EventTarget {
     this.dispatchEvent(new Event("blocked"));
   }
 
+  /** Whether nobody is to be heard. */
+  hush(hushed) {
+    this.#hushed = hushed;
+    for (const sound of this.#sounds.values()) sound.muted = hushed;
+  }
+
   // Gives every picture and loudspeaker the track of its slot.
   #place() {
     const lines = new Map();
@@ -139,6 +146,7 @@ export class Slots extends EventTarget {
     const sound = document.createElement("audio");
     sound.id = `audio-${mid}`;
     sound.autoplay = true;
+    sound.muted = this.#hushed;
     sound.srcObject = new MediaStream([track]);
     this.#sounds.set(mid, sound);
     this.#room.append(sound);

@@ -6,6 +6,7 @@ import { bind } from "./i18n.js";
 import { askIdentity } from "./identity.js";
 import { askInvitation } from "./invitation.js";
 import { People } from "./people.js";
+import { askNumber } from "./phone.js";
 import { Room } from "./room.js";
 import { button } from "./shell.js";
 
@@ -14,6 +15,7 @@ export function staffRoom({ visit, slots, devices }) {
   const room = new Room({ visit, slots, devices, leave: () => askLeave(visit) });
   const people = new People(visit, {
     identity: (entry, options) => askIdentity(visit, entry, options),
+    number: (entry) => askNumber(visit, entry),
     invite: () => askInvitation(visit),
     end: () => askEnd(visit),
   });

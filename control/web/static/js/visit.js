@@ -45,6 +45,9 @@ export class Visit extends EventTarget {
   quality = new Quality();
   hand = false;
   wasIn = false; // has been let in
+  byPhone = false; // they are phoned instead: nothing is sent or heard here
+  askLater = false; // they asked to be phoned while there was no network
+  calls = new Map(); // to hosts: who needs to be phoned -> whether their number is known
   chat;
   eid; // logging in by a provider
   #doorway;
@@ -172,6 +175,40 @@ export class Visit extends EventTarget {
     return this.#socket.send(message);
   }
 
+  /** Asks the staff to phone; from within the visit, media rests meanwhile. Returns whether they have been told. */
+  askPhone() {
+    this.askLater = !this.#socket.send({ type: "help", kind: "phone" });
+    this.#phone(WITH_MEDIA.includes(this.state));
+    return !this.askLater;
+  }
+
+  /** One tap after the call: everything is as before it. */
+  backToVideo() {
+    this.askLater = false;
+    this.#phone(false);
+  }
+
+  // The telephone takes the microphone for itself, and what plays here would be heard through it.
+  #phone(on) {
+    const former = this.byPhone;
+    this.byPhone = on;
+    this.#slots.hush(on);
+    if (on) {
+      for (const source of ["microphone", "camera"]) void this.#devices.turn(source, false);
+      if (this.sharing) this.unshare();
+    } else if (former) {
+      for (const source of ["microphone", "camera"]) this.#devices.wanted[source] = !this.muted[source];
+      if (WITH_MEDIA.includes(this.state)) void this.#devices.start();
+    }
+    this.#tracks();
+    this.#say("phone");
+  }
+
+  /** Somebody needs no call any more: they were phoned, or a host has seen that they needn't be. */
+  phoned(participant) {
+    if (this.calls.delete(participant)) this.#say("people");
+  }
+
   /** Microphone or camera on or off, by the person's own wish. */
   async turn(source, on) {
     this.muted[source] = !on;
@@ -232,6 +269,7 @@ export class Visit extends EventTarget {
       if (message.media === "new") this.#calling.drop();
       else void this.call?.apply(message.send);
       this.#devices.capture(pictureOf(message.send.camera));
+      if (this.askLater) this.askLater = !this.#socket.send({ type: "help", kind: "phone" });
       this.#say("welcome");
     },
     answer: ({ id, sdp }) => void this.#answered(id, sdp),
@@ -285,12 +323,16 @@ export class Visit extends EventTarget {
       this.quality.heard(message);
       this.#say("quality");
     },
-    fallback: ({ participant }) => this.#notice("notice.fallback", { name: this.nameOf(participant) }),
+    fallback: ({ participant, phone_available }) => {
+      this.calls.set(participant, phone_available);
+      this.#say("people");
+    },
     error: ({ code, detail, re }) => this.#refused(code, detail, re),
   };
 
   #state({ type, ...detail }) {
     this.detail = detail;
+    if (this.byPhone && !WITH_MEDIA.includes(type)) this.#phone(false);
     if (type === "ended" || type === "removed" || type === "denied") {
       this.#calling.drop();
       this.#devices.stop();
@@ -355,7 +397,7 @@ export class Visit extends EventTarget {
   #tracks() {
     const { call } = this;
     if (!call) return;
-    const open = WITH_MEDIA.includes(this.state);
+    const open = WITH_MEDIA.includes(this.state) && !this.byPhone;
     for (const source of ["microphone", "camera"]) {
       const track = open && !this.muted[source] ? this.#devices.tracks[source] : null;
       void call.setTrack(source, track);
@@ -393,6 +435,7 @@ export class Visit extends EventTarget {
   }
 
   #out(state) {
+    this.#phone(false);
     if (state !== "elsewhere") this.#doorway.joined = false;
     this.sharing?.stop();
     this.sharing = null;

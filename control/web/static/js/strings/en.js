@@ -104,6 +104,12 @@ export default {
 
   "help.phone": "Ask to be phoned",
   "help.phone-sent": "The staff have been told",
+  "phone.title": "You will be phoned",
+  "phone.told": "The staff have been told. Keep your phone at hand and answer, even when the number is hidden.",
+  "phone.not-told": "The network is gone. The staff are told as soon as it is back.",
+  "phone.unit": "You can also phone {unit} yourself:",
+  "phone.quiet": "Camera, microphone and sound are off here meanwhile.",
+  "phone.back": "Back to the video visit",
 
   "out.denied": "You were not let in",
   "out.denied-1": "The staff couldn't let you into the visit now. Leave the page open if you like: they may change their minds.",
@@ -201,6 +207,7 @@ export default {
   "notice.gone": "{name} is no longer in the visit",
   "notice.hand": "{name} raises a hand",
   "notice.fallback": "{name} needs to be phoned: the video doesn't reach them well",
+  "notice.fallback-unknown": "{name} needs to be phoned: the video doesn't reach them well. Their number isn't known.",
 
   "chat.title": "Chat",
   "chat.label": "Write a message",
@@ -237,6 +244,7 @@ export default {
   "act.hold": "To waiting room",
   "act.deny": "Deny",
   "act.write": "Write",
+  "act.phone": "Phone",
   "act.mute": "Mute",
   "act.is-muted": "Muted",
   "act.remove": "Remove",
@@ -253,6 +261,14 @@ export default {
 
   "write.title": "Write to {name}",
   "write.label": "The message is shown in the waiting room",
+
+  "number.title": "Phone {name}",
+  "number.text": "Press the number or dial it. It is recorded that you have seen it.",
+  "number.copy": "Copy the number",
+  "number.how": "How did it go?",
+  "number.completed": "The visit was held by phone",
+  "number.resumed": "We go on by video",
+  "number.no_answer": "No answer",
 
   "identity.title": "Who is {name}?",
   "identity.text": "Record how you know who this person is.",
@@ -304,6 +320,7 @@ export default {
   "refusal.host-busy": "Finish the other identification first.",
   "refusal.not-allowed": "You may not do that here.",
   "refusal.screen-taken": "Somebody else shares their screen.",
+  "refusal.no-phone": "No phone number is known for this person.",
   "refusal.too-many-requests": "That was a little fast. Try again in a moment.",
   "refusal.invalid-body": "Something in the form doesn't fit. Check the name.",
   "refusal.function-off": "The clinic has switched that off.",

@@ -104,6 +104,12 @@ export default {
 
   "help.phone": "Be att bli uppringd",
   "help.phone-sent": "Personalen har fått veta det",
+  "phone.title": "Du blir uppringd",
+  "phone.told": "Personalen har fått veta det. Ha telefonen nära och svara, även om numret är dolt.",
+  "phone.not-told": "Nätet är borta. Personalen får veta det så snart det är tillbaka.",
+  "phone.unit": "Du kan också själv ringa {unit}:",
+  "phone.quiet": "Kamera, mikrofon och ljud är avstängda här så länge.",
+  "phone.back": "Tillbaka till videobesöket",
 
   "out.denied": "Du blev inte insläppt",
   "out.denied-1": "Personalen kunde inte släppa in dig i besöket nu. Låt sidan vara öppen om du vill: de kan ändra sig.",
@@ -201,6 +207,7 @@ export default {
   "notice.gone": "{name} är inte längre med",
   "notice.hand": "{name} räcker upp handen",
   "notice.fallback": "{name} behöver bli uppringd: videon når inte riktigt fram",
+  "notice.fallback-unknown": "{name} behöver bli uppringd: videon når inte riktigt fram. Numret är inte känt.",
 
   "chat.title": "Chatt",
   "chat.label": "Skriv ett meddelande",
@@ -237,6 +244,7 @@ export default {
   "act.hold": "Till väntrummet",
   "act.deny": "Neka",
   "act.write": "Skriv",
+  "act.phone": "Ring upp",
   "act.mute": "Tysta",
   "act.is-muted": "Tystad",
   "act.remove": "Ta bort",
@@ -253,6 +261,14 @@ export default {
 
   "write.title": "Skriv till {name}",
   "write.label": "Meddelandet syns i väntrummet",
+
+  "number.title": "Ring upp {name}",
+  "number.text": "Tryck på numret eller slå det. Det antecknas att du har sett det.",
+  "number.copy": "Kopiera numret",
+  "number.how": "Hur gick det?",
+  "number.completed": "Besöket hölls per telefon",
+  "number.resumed": "Vi fortsätter med video",
+  "number.no_answer": "Inget svar",
 
   "identity.title": "Vem är {name}?",
   "identity.text": "Anteckna hur du vet vem personen är.",
@@ -304,6 +320,7 @@ export default {
   "refusal.host-busy": "Avsluta den andra legitimeringen först.",
   "refusal.not-allowed": "Det får du inte göra här.",
   "refusal.screen-taken": "Någon annan visar sin skärm.",
+  "refusal.no-phone": "Det finns inget telefonnummer till den här personen.",
   "refusal.too-many-requests": "Det gick lite fort. Försök igen om en stund.",
   "refusal.invalid-body": "Något i formuläret stämmer inte. Kontrollera namnet.",
   "refusal.function-off": "Mottagningen har stängt av den funktionen.",

@@ -1,0 +1,31 @@
+"""What a care unit has decided about the messages of its visits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..store import models
+from ..store.store import Db
+from .scene import Policy
+
+
+@dataclass(frozen=True)
+class UnitWords:
+    """What messages may say of a unit, and by what.
+
+    Attributes:
+        sms: whether the unit's function `sms` is on.
+        neutral_name: what it is called in messages; None where they name nobody: a unit's name can tell what somebody
+            is treated for.
+        texts: its own, by subject (`fee`, `preparation`, `physical_visit`) and then by language.
+    """
+
+    sms: bool = True
+    neutral_name: str | None = None
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+async def unit_words(db: Db, room: models.Room, policy: Policy) -> UnitWords:
+    """Of the room's care unit; one that has chosen nothing has SMS on, no name and no texts."""
+    return UnitWords()
