@@ -182,6 +182,7 @@ def _happening(one: Happening) -> HappeningView:
 async def report(asked: Asked) -> Answer:
     """Report how a visit went: who was there when, identified how, how well, and whether the phone had to be used."""
     found = await asked.reports.report(asked.room, tenant=asked.tenant)
+    await asked.visits.seen([found.room], "report")
     if asked.kind == fhir.CONTENT_TYPE:
         text = json.dumps(fhir.encounter(found, asked.public_url), ensure_ascii=False)
         return Answer(text, 200, {"Vary": "Accept"}, fhir.CONTENT_TYPE)

@@ -173,9 +173,9 @@ class WaitingView(View):
     def of(cls, one: Waiter) -> WaitingView:
         identity, arrival = one.arrival.identity, one.arrival
         return cls(
-            room=one.room,
-            title=one.title,
-            training=one.training,
+            room=one.visit.id,
+            title=one.visit.title,
+            training=one.visit.training,
             participant=one.participant.id,
             session=arrival.session,
             role=one.participant.role,
@@ -203,4 +203,5 @@ async def waiting(asked: Asked) -> Answer:
     if unit is None:
         raise Refused("invalid-query", "care_unit is missing", errors=[FieldError("#/care_unit", "is missing")])
     found, last = await asked.staff.waiting(asked.tenant, unit, after_cursor(query.cursor), query.limit)
+    await asked.visits.seen(list({one.visit.id: one.visit for one in found}.values()), "waiting")
     return Answer(WaitingList(items=[WaitingView.of(one) for one in found], next=cursor_of(last)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..secret import Clock
-from ..store import models, queries
+from ..store import audit, models, queries
 from ..store.store import Db, Store
 from .refused import Refused
 from .scene import Policy
@@ -67,6 +67,10 @@ class CareUnits:
             row.neutral_name = new.neutral_name
             row.updated_at = self.clock()
             row.version = present + 1
+            detail = {"functions": row.functions, "version": row.version}
+            audit.record(
+                transaction, "care_unit.changed", tenant=tenant, at=self.clock(), care_unit=care_unit, detail=detail
+            )
             return _settings(row)
 
 

@@ -32,7 +32,7 @@ class Outcome(StrEnum):
 
 
 def reveal(scene: Scene, participant_id: str, by: Actor) -> str:
-    """The number of somebody, to phone them. It is no event; who saw whose number is for the audit trail, from here.
+    """The number of somebody, to phone them. It is no event, but who saw whose number is in the audit trail.
 
     Raises:
         Refused: `not-allowed`, `not-found`, or `no-phone`.
@@ -45,6 +45,7 @@ def reveal(scene: Scene, participant_id: str, by: Actor) -> str:
         raise Refused("no-phone", "the number can't be read with this installation's keys any more") from None
     if phone is None:
         raise Refused("no-phone", "nobody has given a number for this participant")
+    scene.audit("participant.phone_revealed", participant.id, by)
     return phone
 
 

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ..audit.acting import Acting, Known, acting
 from ..secret import Clock, Ids, Random, digest, new_secret
-from ..store import models
+from ..store import audit, models
 from ..store import staff as store_staff
 from ..store.store import Store
 from . import views
 from .refused import Refused
 from .rules import RoomState, State
-from .values import Actor, Arrival, Participant
+from .values import Actor, Arrival, Participant, RoomSnapshot
 
 PREFIX = "vrt_"
 CODE = "vrc_"
@@ -44,11 +45,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Waiter:
-    """One arrival that waits, and where."""
+    """One arrival that waits, and where; of the visit nobody else is told."""
 
-    room: str
-    title: str | None
-    training: bool
+    visit: RoomSnapshot
     participant: Participant
     arrival: Arrival
 
@@ -78,6 +77,14 @@ class Staff:
         async with self._store.write() as transaction:
             await store_staff.forget_expired(transaction.db, now)
             transaction.db.add(row)
+            # By a provider of their own nobody else acts: the call has no key.
+            called = acting()
+            themselves = Acting(Known.STAFF, who.id, who.name, care_unit)
+            by = themselves if called.known is Known.SYSTEM else called
+            detail = {"session": row.id, "user": None if by is themselves else who.id}
+            audit.record(
+                transaction, "staff.logged_in", tenant=tenant, at=now, by=by, care_unit=care_unit, detail=detail
+            )
         return token, _member(row)
 
     async def code(self, tenant: str, who: Actor, care_units: Sequence[str], *, browser: str | None = None) -> str:
@@ -147,9 +154,7 @@ class Staff:
             )
         found = [
             Waiter(
-                room.id,
-                room.title,
-                room.training,
+                views.snapshot(room, [], [], self._clock()),
                 views.participant(person, session),
                 views.arrival(session, person.session == session.id),
             )

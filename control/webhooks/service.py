@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..keyring import Keyring, Unreadable
 from ..secret import ID, Clock, Ids, Random
-from ..store import models
+from ..store import audit, models
 from ..store import webhooks as rows
 from ..store.store import Busy, Db, Store
 from ..visits.refused import FieldError, Refused
@@ -67,6 +67,7 @@ class Webhooks:
                 created_at=self._clock(),
             )
             db.add(row)
+            await self._audit("webhook.created", tenant, hook_id)
         return values.webhook(row, secrets[0].shown)
 
     async def page(self, tenant: str, after: str | None, limit: int) -> tuple[list[Webhook], str | None]:
@@ -91,6 +92,7 @@ class Webhooks:
                 former = []
             secrets = signing.rotated(former, self._clock(), self._random)
             row.secrets = signing.seal(secrets, self._keyring, hook)
+            await self._audit("webhook.rotated", tenant, hook)
         return values.webhook(row, secrets[0].shown)
 
     async def delete(self, tenant: str, hook: str) -> None:
@@ -98,6 +100,7 @@ class Webhooks:
         async with self._write() as db:
             row = await self._hook(db, tenant, hook)
             row.deleted_at = self._clock()
+            await self._audit("webhook.deleted", tenant, hook)
 
     async def deliveries(
         self, tenant: str, hook: str, state: str | None, before: str | None, limit: int
@@ -129,7 +132,12 @@ class Webhooks:
                 raise Refused("state-conflict", "an earlier event of its room comes first: redeliver that one")
             row.due_at = self._clock()
             owner.disabled_at = None
+            await self._audit("webhook.redelivered", tenant, hook, delivery=delivery)
         return values.delivery(row)
+
+    async def _audit(self, action: str, tenant: str, hook: str, **detail: str) -> None:
+        async with self._store.write() as transaction:  # the one that is open
+            audit.record(transaction, action, tenant=tenant, at=self._clock(), detail={"hook": hook, **detail})
 
     @asynccontextmanager
     async def _write(self, then: Callable[[], None] | None = None) -> AsyncIterator[Db]:
