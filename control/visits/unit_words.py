@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from ..store import models
 from ..store.store import Db
+from . import care_units
 from .scene import Policy
+from .values import Function
 
 
 @dataclass(frozen=True)
@@ -27,5 +29,6 @@ class UnitWords:
 
 
 async def unit_words(db: Db, room: models.Room, policy: Policy) -> UnitWords:
-    """Of the room's care unit; one that has chosen nothing has SMS on, no name and no texts."""
-    return UnitWords()
+    """Of the room's care unit."""
+    unit = await care_units.of(db, room.tenant, room.care_unit_key, policy)
+    return UnitWords(Function.SMS in unit.functions, unit.neutral_name, unit.texts)

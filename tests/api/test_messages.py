@@ -290,6 +290,20 @@ async def test_a_message_is_given_up_when_the_visit_has_begun_without_it(
     assert mail.mails == []
 
 
+async def test_a_care_unit_says_what_it_is_called_adds_its_texts_and_turns_sms_off(
+    here: Installation, mail: MailServer, gateway: SmsGateway
+) -> None:
+    texts = {"fee": {"sv": "Besöket kostar 250 kr."}, "physical_visit": {"sv": "Du kan också komma hit."}}
+    chosen = {"functions": ["chat"], "neutral_name": "Region North", "texts": texts}
+    assert (await here.ask("PUT", "/v1/care-units/Ward%207", chosen)).status == 200
+    await book(here, who=person(phone=NUMBER))
+    [one] = await mails(mail, 1)
+    for words in ("Mötet är med Region North.", "Besöket kostar 250 kr.", "Du kan också komma hit."):
+        assert words in one.text
+    assert ("invitation", "sms", "skipped") in await settled(here)
+    assert gateway.requests == []
+
+
 async def test_somebody_invited_in_mid_visit_is_told_at_once(here: Installation, mail: MailServer) -> None:
     visit = await here.book()
     await here.pass_time(minutes=20)
