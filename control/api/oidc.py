@@ -49,7 +49,7 @@ class FinishedView(View):
     body=StartBody,
     body_optional=True,
     answer=StartedView,
-    problems=("state-conflict",),
+    problems=("state-conflict", "function-off"),
 )
 async def start(asked: Asked) -> Answer:
     """Begin to log in by a provider; the answer's cookie binds it to this browser."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..visits.values import OpenedSession
+from ..visits.values import Function, OpenedSession
 from .bodies import AboutView, CareUnitView, LoginView, SessionBody, SessionView
 from .routing import Answer, Asked, Routes
 
@@ -39,13 +39,14 @@ async def open_session(asked: Asked) -> Answer:
             display_name=opened.display_name,
             form=opened.form,
         ),
-        logins=_logins(asked, opened),
+        logins=await _logins(asked, opened),
     )
     return Answer(view, 201)
 
 
-def _logins(asked: Asked, opened: OpenedSession) -> list[LoginView]:
-    """What somebody can log in by whose identity is still wanted."""
-    if not opened.needs_eid:
+async def _logins(asked: Asked, opened: OpenedSession) -> list[LoginView]:
+    """What somebody can log in by whose identity is still wanted, where the care unit has that on."""
+    found = asked.logins.providers(opened.tenant) if opened.needs_eid else []
+    if not found or Function.EID not in (await asked.visits.snapshot(opened.room)).functions:
         return []
-    return [LoginView(provider=name, label=label) for name, label in asked.logins.providers(opened.tenant)]
+    return [LoginView(provider=name, label=label) for name, label in found]

@@ -23,11 +23,12 @@ from ..secret import Clock, Random, digest, new_secret
 from ..settings import Tenant
 from ..store import logins as store_logins
 from ..store.store import Store
+from ..visits import care_units
 from ..visits.refused import Refused
 from ..visits.rules import State
 from ..visits.service import Visits
 from ..visits.staff import Staff
-from ..visits.values import Actor, Identity, Session, Vouched
+from ..visits.values import Actor, Function, Identity, Session, Vouched
 from .fetch import Fetch
 from .provider import Down, Person, Provider, Refusing
 
@@ -137,9 +138,12 @@ class Logins:
         """A login for a session begins in a browser, which may have a cookie of ours already.
 
         Raises:
-            Refused: `not-found`, `state-conflict`, `too-many-requests`; `unavailable` where the provider is down.
+            Refused: `not-found`, `state-conflict`, `function-off`, `too-many-requests`; `unavailable` where the
+                provider is down.
         """
         provider = self._provider(session.tenant, name, staff=False)
+        if Function.EID not in (await self._visits.snapshot(session.room)).functions:
+            raise care_units.off(Function.EID, "this care unit takes no eID here")
         if session.state in (State.INVITED, State.DENIED, State.REMOVED):
             raise Refused("state-conflict", f"cannot identify someone who is {session.state}")
         return await self._start(provider, session.tenant, session.id, cookie, "loa3", language)

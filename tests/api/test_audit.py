@@ -37,6 +37,38 @@ async def actions(here: Installation, visit: Visit) -> list[str]:
     return [one["action"] for one in await entries(here, room=visit.id)]
 
 
+async def test_whoever_sees_a_number_a_report_or_the_waiting_list_is_written_down(here: Installation) -> None:
+    people = [
+        {"role": "caregiver", "display_name": "Doctor", "host": True},
+        {"role": "patient", "display_name": "Patient", "phone": "+46701234567"},
+    ]
+    visit = await here.book(participants=people, patient_ref="patient-1")
+    await visit.comes("Patient")
+    opened = await here.ask(
+        "POST", "/v1/staff/sessions", {"user": {"id": "n-2", "name": "Nora"}, "care_unit": "Ward 7"}
+    )
+    for _ in range(3):  # a console asks every few seconds
+        assert (await here.ask("GET", "/v1/waiting", key=opened.body["token"])).body["items"] != []
+    assert (await here.ask("GET", visit.of("Patient") + "/phone")).body == {"phone": "+46701234567"}
+    assert (await here.ask("GET", visit.path + "/report")).status == 200
+    assert (await here.ask("PUT", "/v1/care-units/Ward%207", {"functions": ["chat"]})).status == 200
+    hook = (await here.ask("POST", "/v1/webhooks", {"url": "https://portal.invalid/"})).body["id"]
+    assert (await here.ask("DELETE", f"/v1/webhooks/{hook}")).status == 204
+    found = [(one["action"], one["actor"].get("id"), one["actor"]["known"]) for one in await entries(here)]
+    for expected in (
+        ("staff.logged_in", "nurse-1", "key"),
+        ("room.read", "n-2", "staff"),
+        ("participant.phone_revealed", "nurse-1", "key"),
+        ("room.read", "nurse-1", "key"),
+        ("care_unit.changed", "nurse-1", "key"),
+        ("webhook.created", "nurse-1", "key"),
+        ("webhook.deleted", "nurse-1", "key"),
+    ):
+        assert found.count(expected) == 1, (expected, found)
+    seen = [one for one in await entries(here, patient_ref="patient-1") if one["action"] == "room.read"]
+    assert {one["detail"]["how"] for one in seen} >= {"waiting", "report"}
+
+
 async def test_every_act_on_a_visit_is_there_once_and_in_order(here: Installation) -> None:
     visit = await here.book(patient_ref="patient-1")
     host = await visit.host()

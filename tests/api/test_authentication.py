@@ -15,8 +15,9 @@ PROTECTED = [route for route in TABLE if route.scope is not None]
 @pytest.mark.parametrize("route", PROTECTED, ids=lambda route: f"{route.method} {route.path}")
 async def test_every_call_needs_its_scope(here: Installation, route: object) -> None:
     visit = await here.book()
-    names = {"part": visit.ids["Patient"], "external_ref": "nobody", "care_unit": "Ward 7"}
-    path = route.path.format(room=visit.id, **names)  # type: ignore[attr-defined]
+    names = {"room": visit.id, "part": visit.ids["Patient"], "external_ref": "nobody", "care_unit": "Ward 7"}
+    names |= {"hook": "hook_x", "delivery": "dlv_x", "provider": "eid"}
+    path = route.path.format(**names)  # type: ignore[attr-defined]
     method, scope = route.method, str(route.scope)  # type: ignore[attr-defined]
     without = await here.new_key("north", [one for one in ALL_SCOPES if one != scope])
     before = await visit.room()
@@ -78,7 +79,7 @@ async def test_what_is_not_there_is_a_problem_too(here: Installation) -> None:
         ("GET", "/static/../settings.py", 404, "not-found"),
         ("GET", "/j/Not_A_Tenant", 404, "not-found"),
         ("GET", "/problems/none", 404, "not-found"),
-        ("GET", "/v1/webhooks", 404, "not-found"),
+        ("GET", "/v1/hooks", 404, "not-found"),
     ):
         reply = await here.ask(method, path)
         assert (reply.status, reply.problem) == (status, name), path

@@ -68,6 +68,17 @@ async def test_a_patient_logs_in_and_is_shown_as_identified(
         assert secret not in caplog.text
 
 
+async def test_where_a_unit_has_switched_it_off_nobody_is_offered_a_login(here: Installation, browser: Browser) -> None:
+    visit = await visit_now(here)
+    unit = (await visit.room())["care_unit"]
+    path = f"/v1/care-units/{unit.get('hsa_id') or unit['name']}".replace(" ", "%20")
+    assert (await here.ask("PUT", path, {"functions": ["chat"]})).status == 200
+    opened = await here.ask("POST", "/v1/sessions", {"invite": visit.links["Patient"]}, key="")
+    assert opened.body["logins"] == []
+    patient = await waits(visit)
+    assert (await browser.start(patient.token)).problem == "function-off"
+
+
 async def test_hosts_are_told_of_another_persons_eid_which_does_not_count(
     here: Installation, idp: IdentityProvider, browser: Browser
 ) -> None:

@@ -171,7 +171,9 @@ async def test_staff_see_who_waits_in_all_rooms_and_come_in_by_one_press(portal:
     entry = raw(console).locator(f'[data-testid="waiting-entry"][data-participant="{first.id}"]')
     async with raw(console).expect_popup() as opened:
         await entry.get_by_test_id("open-visit").click()
-    visit = Page(ChromiumTab(raw(console).context, await opened.value), "Sara Lind in the visit")
+    popup = await opened.value
+    await popup.get_by_test_id("join").wait_for()  # it was blank at first
+    visit = Page(ChromiumTab(raw(console).context, popup), "Sara Lind in the visit")
     await visit.click("join", deadline=20)
     await until(visit, "admitted")
     await admit(visit, first)

@@ -155,17 +155,17 @@ def outrun(ledger: Ledger, events: dict[str, tuple[str, int, str]]) -> list[str]
 
 
 async def hurry(portal: Portal, hook: str) -> bool:
-    """Asks for all that waits for its next try; whether nothing waits."""
+    """Asks for what has failed and waits for its next try; whether nothing waits."""
     page = await portal.call("GET", f"/v1/webhooks/{hook}/deliveries?state=pending&limit=200")
     for one in page["items"]:
-        with contextlib.suppress(Refused):  # held, or just delivered
-            if one["state"] == "pending":
+        with contextlib.suppress(Refused):  # just delivered
+            if one["state"] == "pending" and one["attempts"]:
                 await portal.call("POST", f"/v1/webhooks/{hook}/deliveries/{one['id']}/redeliver")
     return not page["items"]
 
 
 # A start alone takes a second, and many on a machine that others use too.
-@pytest.mark.timeout(120 + 40 * KILLS)
+@pytest.mark.timeout(240 + 40 * KILLS)
 async def test_every_event_comes_in_order_however_often_the_server_is_killed(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
@@ -201,10 +201,11 @@ async def test_every_event_comes_in_order_however_often_the_server_is_killed(
         with contextlib.suppress(RuntimeError):
             await receiver.stop()
         await receiver.start()
-        deadline = time.monotonic() + 60
+        # Kills may have left most of it; some 20 a second are delivered on a machine that is busy otherwise.
+        deadline = time.monotonic() + 60 + EVENTS / 10
         while not await hurry(portal, hook["id"]):
             assert time.monotonic() < deadline, "not all was delivered"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1)
         await server.stop()
         took = time.monotonic() - began
     events = truth(server)
