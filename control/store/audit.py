@@ -152,6 +152,14 @@ _FIRST, _INSERT = insert(_HEADS), insert(_ENTRIES)
 # -- reading --
 
 
+async def names(db: Db, tenant: str, room: str) -> dict[str, str]:
+    """What those are called who acted in a room, by their ids."""
+    query = select(AuditEntry.actor_id, AuditEntry.actor_name).where(
+        AuditEntry.tenant == tenant, AuditEntry.room == room, AuditEntry.actor_name.is_not(None)
+    )
+    return {str(id): str(name) for id, name in (await db.execute(query.distinct())).all()}
+
+
 class Unreadable(Exception):
     """A row isn't of its columns' types."""
 

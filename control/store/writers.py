@@ -41,10 +41,15 @@ class Turn:
 
 
 class Writers:
-    """Gives turns on the one connection of `engine`."""
+    """Gives turns on the one connection of `engine`.
+
+    Attributes:
+        commits: how many there were.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self.commits = 0
         self._waiting: deque[Turn] = deque()
         self._giving: asyncio.Task[None] | None = None
 
@@ -83,6 +88,7 @@ class Writers:
                     await self._serve(connection, served)
                     if transaction.is_active:
                         await transaction.commit()
+                        self.commits += 1
             except Exception as error:
                 # Where there was no transaction at all, nobody who waits will get one now.
                 waiting = [] if served else [turn for turn in self._waiting if not turn.begun.done()]

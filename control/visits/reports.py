@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from ..secret import Clock
-from ..store import models, queries, reporting
+from ..store import audit, models, queries, reporting
 from ..store.store import Store
 from . import views
 from .attendance import Attendance, Happening, Stretch, attendance
@@ -98,7 +99,9 @@ class Reports:
             people = await reporting.people(db, room)
             arrivals = await reporting.arrivals(db, room)
             events = await reporting.events(db, room, MAX_EVENTS + 1)
-        return made(row, people, arrivals, events, now)
+            # Events name nobody; a journal wants to know who it was.
+            names = await audit.names(db, tenant, room)
+        return made(row, people, arrivals, events, now, names)
 
 
 def made(
@@ -107,9 +110,10 @@ def made(
     arrivals: Sequence[models.Session],
     events: Sequence[models.Event],
     now: datetime,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
-    """The report from its rows."""
-    timeline = tuple(happening(one) for one in events[:MAX_EVENTS])
+    """The report from its rows; `names` of those who acted, by id."""
+    timeline = tuple(happening(one, names) for one in events[:MAX_EVENTS])
     times = attendance(timeline, now)
     attended = tuple(
         Attended(
@@ -131,8 +135,11 @@ def made(
     return Report(snapshot, now, timeline, attended, met(timeline), fallback, len(events) <= MAX_EVENTS)
 
 
-def happening(row: models.Event) -> Happening:
-    return Happening(row.occurred_at, row.type, row.participant, row.data)
+def happening(row: models.Event, names: Mapping[str, str] = MappingProxyType({})) -> Happening:
+    by, data = row.data.get("by"), row.data
+    if by and by.get("id") in names:
+        data = {**data, "by": {**by, "name": names[by["id"]]}}
+    return Happening(row.occurred_at, row.type, row.participant, data)
 
 
 def met(timeline: Sequence[Happening]) -> tuple[Stretch, ...]:

@@ -273,4 +273,4 @@ async def test_providers_are_a_tenants_own_and_begin_only_for_who_has_come(
     here.key = await here.new_key("south")
     southern = await waits(await visit_now(here))
     assert (await browser.start(southern.token)).problem == "not-found"
-    assert (await browser.start(here.key)).problem == "token-not-accepted"
+    assert (await browser.start(here.key)).problem == "not-allowed"

@@ -33,7 +33,7 @@ async def test_staff_act_in_their_own_name_in_their_units_rooms_only(here: Insta
     assert admitted.status == 200
     async with here.app.store.read() as db:
         said = [one.data for one in await queries.events(db, "north", 0, 100) if one.type == "participant.admitted"]
-    assert said[0]["by"] == {**SARA, "care_unit": "Ward 7"}
+    assert said[0]["by"] == {"id": SARA["id"], "care_unit": "Ward 7"}
     for method, path in (
         ("POST", elsewhere.of("Patient") + "/admit"),
         ("GET", elsewhere.of("Patient")),

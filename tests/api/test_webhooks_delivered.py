@@ -212,9 +212,10 @@ async def test_after_three_days_it_is_a_dead_letter_and_the_room_goes_on(portal:
     await portal.change(room, "a")
     await portal.change(room, "b")
     await hook.states("delivered", "pending", "held")
-    for tries in range(2, 6):
-        portal.here.now += timedelta(days=1)
-        await wait(functools.partial(tried, portal.receiver, poison, tries), "another try")
+    for tries in range(1, 6):
+        portal.here.now += timedelta(days=1 if tries > 1 else 0)
+        # Written down, and not only seen there: the next try is reckoned from then.
+        await wait(functools.partial(tried, hook, tries), "another try")
     found = await hook.states("delivered", "dead", "delivered")
     assert found[1]["attempts"] == 5
     assert "next_attempt_at" not in found[1]
@@ -226,8 +227,8 @@ async def test_after_three_days_it_is_a_dead_letter_and_the_room_goes_on(portal:
     await hook.states("delivered", "delivered", "delivered")
 
 
-async def tried(receiver: Receiver, ids: set[str], times: int) -> bool:
-    return sum(one in ids for one in receiver.ids) >= times
+async def tried(hook: Hook, times: int) -> bool:
+    return any(one["attempts"] >= times for one in await hook.deliveries())
 
 
 async def test_what_is_asked_for_again_holds_nothing_back(portal: Portal) -> None:
@@ -252,6 +253,8 @@ async def test_a_receiver_that_was_away_for_three_days_leaves_dead_letters_and_g
         room = await portal.room()
         await portal.change(room, "a")
     await wait(lambda: failing(hook), "failing")
+    # What is queued after the clock has moved is as young as then.
+    await hook.states("pending", "held", "pending", "held", "pending", "held")
     portal.here.now += timedelta(days=3, minutes=1)
     await hook.states(*["dead"] * 6)
     reasons = {(one["last_attempt"] or {"reason": "expired"})["reason"] for one in await hook.deliveries()}

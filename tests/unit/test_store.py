@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event
 from structlog.testing import capture_logs
 from vardrum.control.store import keys, queries
 from vardrum.control.store import store as module
@@ -232,17 +231,10 @@ async def test_events_of_before_keep_their_order_and_lose_their_names(tmp_path: 
             assert [one.position for one in await queries.events(db, "a", 3, 10)] == [4]
 
 
-def _count_commits(store: Store) -> list[int]:
-    commits: list[int] = []
-    event.listen(store._database.writer.sync_engine, "commit", lambda _: commits.append(1))
-    return commits
-
-
 @pytest.mark.both_databases
 async def test_who_came_while_another_wrote_shares_a_commit_and_none_goes_on_before_it(where: Path | str) -> None:
     told: list[str] = []
     async with Store(where) as store:
-        commits = _count_commits(store)
 
         async def writes(name: str) -> None:
             async def tell() -> None:
@@ -256,7 +248,7 @@ async def test_who_came_while_another_wrote_shares_a_commit_and_none_goes_on_bef
 
         await asyncio.gather(*(writes(f"t{n}") for n in range(40)))
         assert len(told) == len(await keys.tenants(store)) == 40
-        assert len(commits) < 20
+        assert store._writers.commits < 20
 
 
 @pytest.mark.both_databases
@@ -301,10 +293,19 @@ async def test_who_is_cancelled_while_waiting_writes_nothing_and_holds_up_nobody
 
 
 @pytest.mark.both_databases
-async def test_who_is_cancelled_at_the_commit_has_written_and_is_told_of(where: Path | str) -> None:
+async def test_who_is_cancelled_at_the_commit_has_written_and_is_told_of(
+    where: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Store(where) as store:
-        told, committing = asyncio.Event(), asyncio.Event()
-        event.listen(store._database.writer.sync_engine, "commit", lambda _: committing.set())
+        told, committing, cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        serve = store._writers._serve
+
+        async def serves(*arguments: Any) -> None:
+            await serve(*arguments)
+            committing.set()
+            await cancelled.wait()
+
+        monkeypatch.setattr(store._writers, "_serve", serves)
 
         async def tell() -> None:
             told.set()
@@ -317,6 +318,7 @@ async def test_who_is_cancelled_at_the_commit_has_written_and_is_told_of(where: 
         writer = asyncio.create_task(writes())
         await committing.wait()
         writer.cancel()
+        cancelled.set()
         with pytest.raises(asyncio.CancelledError):
             await writer
         await asyncio.wait_for(told.wait(), 5)
