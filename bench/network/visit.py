@@ -10,6 +10,7 @@ import re
 import tempfile
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ def seed_of(case: str, run: int, seed: int) -> int:
     return zlib.crc32(f"{case}/{run}/{seed}".encode())
 
 
-class Visit:
+class Visit(ABC):
     """One visit, from an empty machine to everybody's figures; what differs between servers is left to its children.
 
     Attributes:
@@ -129,17 +130,17 @@ class Visit:
             raise
         return self.recording
 
+    @abstractmethod
     async def serve(self, network: Network, stack: AsyncExitStack, scratch: Path) -> str:
         """Starts the server in the clinic, books the visit, and takes note of `people`; the pages' origin."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def gather(self) -> None:
         """Everybody but the phone's person comes in, who stands at the door."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def admit(self, phone: str) -> None:
         """Lets the phone's person in."""
-        raise NotImplementedError
 
     async def metered(self) -> dict[str, float]:
         """The server's counters, by name."""

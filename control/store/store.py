@@ -30,6 +30,8 @@ __all__ = ["Busy", "Db", "Store", "Transaction", "Unusable"]
 
 # More writers than this in the queue means that the disk can't keep up: better to say so than to let them all time out.
 MAX_QUEUE = 500
+# Seconds for telling what was written last, when the server stops.
+TOLD_WITHIN = 5.0
 
 AfterCommit = Callable[[], Awaitable[None]]
 Db = AsyncSession
@@ -122,6 +124,9 @@ class Store:
             raise Unusable(f"{name} {error}") from None
 
     async def stop(self) -> None:
+        if self._telling:
+            # Who listens reads, and a connection that is opened after the end would keep the process.
+            await asyncio.wait(set(self._telling), timeout=TOLD_WITHIN)
         await self._writers.stop()
         await self._database.readers.dispose()
         await self._database.writer.dispose()
