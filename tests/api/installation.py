@@ -22,6 +22,7 @@ from vardrum.control.api.server import TABLE
 from vardrum.control.app import App
 from vardrum.control.store import keys, queries
 from vardrum.tests.support.postgres import dump
+from vardrum.tests.support.tables import lay
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ACTOR = {"id": "nurse-1", "name": "Nils Nurse", "care_unit": "Ward 7"}
@@ -79,11 +80,16 @@ class Installation:
             "public_url": "https://video.example.org",
             **(overrides or {}),
         }
-        self.app = App(settings.load(overrides=chosen, environment={}), clock=lambda: self.now)
+        loaded = settings.load(overrides=chosen, environment={})
+        self._database = loaded.database
+        self.app = App(loaded, clock=lambda: self.now)
         self.keys: dict[str, str] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if isinstance(self._database, Path):
+            self._database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lay(self._database)
         await self._stack.enter_async_context(self.app)
         self.http = await self._stack.enter_async_context(ClientSession())
         self.visits = self.app.visits

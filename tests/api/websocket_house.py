@@ -29,6 +29,7 @@ from vardrum.control.visits.service import Visits
 from vardrum.control.visits.values import Actor, Role, Verb, Vouched
 from vardrum.sfu.node import Node
 from vardrum.sfu.types import Device, DeviceStats, Listener, MediaSettings, Offer, Person, Source, Wish
+from vardrum.tests.support.tables import lay
 
 PORTAL = Actor("u1", "Ward 7")
 ORIGIN = "https://video.example.org"
@@ -211,7 +212,10 @@ class House:
     def __init__(self, folder: Path, *, shards: int = 1, database: str = "") -> None:
         self._stack = AsyncExitStack()
         self._media = MediaSettings(port=0, shards=shards)
-        self.store = Store(database or folder / "house.sqlite")
+        file = folder / "house.sqlite"
+        if not database:
+            lay(file)
+        self.store = Store(database or file)
         self.visits = Visits(self.store, Policy(public_url=ORIGIN), Keyring({"k1": bytes(32)}, "k1"))
 
     async def __aenter__(self) -> Self:
