@@ -19,7 +19,6 @@ from .live.live import Live
 from .live.outbox import CLOSE_WITHIN, Outbox
 from .live.server_messages import Error
 from .visits.refused import Refused
-from .visits.rules import RoomState
 from .visits.service import Visits
 
 log = structlog.get_logger(__name__)
@@ -120,9 +119,7 @@ class _Visitor:
 
     async def _answer(self, hello: heard.Hello) -> bool:
         try:
-            session = await self._visits.session(hello.token)
-            if session.room_state not in (RoomState.ENDED, RoomState.CANCELLED):
-                session = await self._visits.arrive(session.id)
+            session = await self._visits.hello(hello.token)
         except Refused as refused:
             self._outbox.put(Error(code=refused.name, detail=refused.detail, re="hello").encode())
             self._outbox.close(CLOSES.get(refused.name, TRY_LATER))

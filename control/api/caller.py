@@ -85,7 +85,7 @@ def bearer(header: str | None) -> str:
 
 async def of_key(store: Store, secret: str) -> Caller:
     """Raises Refused `not-authenticated`."""
-    async with store.read() as db:
+    async with store.read(brief=True) as db:
         row = await queries.api_key(db, digest(secret))
     if row is None or row.revoked_at is not None:
         raise Refused("not-authenticated", "this API key isn't accepted")

@@ -87,7 +87,7 @@ class Idempotency:
             raise Refused("request-running", "the first request with this key is still running", retry_after=1)
         self._running.add(name)
         try:
-            async with self._store.read() as db:
+            async with self._store.read(brief=True) as db:
                 found = await answers.find(db, name, self._clock())
             if found is not None:
                 if found.request != fingerprint:
@@ -110,13 +110,13 @@ class Idempotency:
     ) -> Kept:
         async def keep(kept: Kept) -> None:
             nonce = self._random(12)
-            async with self._store.write() as transaction:
+            async with self._store.write(brief=True) as transaction:
                 now = self._clock()
                 sealed = cipher.encrypt(nonce, kept.seal(), name)
                 await answers.keep(transaction.db, name, fingerprint, nonce, sealed, now, now + KEPT_FOR)
 
         try:
-            async with self._store.write():
+            async with self._store.write(brief=True):
                 kept = await answer()
                 await keep(kept)
             return kept

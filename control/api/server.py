@@ -101,7 +101,7 @@ class Api:
         self.public_url = public_url
         self._patience = patience
         self._remote = remote
-        self._care_units = CareUnits(store, visits.policy, clock)
+        self._care_units = CareUnits(store, visits.policy, clock, visits.units)
         self._reports = Reports(store, clock)
         self._statistics = Statisticians(store, clock)
         self._idempotency = Idempotency(store, clock, random)

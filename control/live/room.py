@@ -32,7 +32,7 @@ _PEERLESS = frozenset({State.LEFT, State.DENIED, State.REMOVED, State.INVITED})
 class Snapshots(Protocol):
     """What a room asks of `Visits`."""
 
-    async def snapshot(self, room: str) -> RoomSnapshot: ...
+    async def latest(self, room: str) -> RoomSnapshot: ...
 
 
 class LiveRoom:
@@ -77,7 +77,7 @@ class LiveRoom:
             if self._done >= asked:
                 return
             taken = self._asked
-            snapshot = await self._visits.snapshot(self.id)
+            snapshot = await self._visits.latest(self.id)
             self._done = taken
             self._apply(snapshot)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Result, and_, bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,33 +16,57 @@ from .retention import Retained
 
 __all__ = ["IntegrityError"]
 
+T = TypeVar("T", Participant, Session)
+
+# What every arrival and every booking asks is put into SQL once: that costs more than the answer.
+_ROOM = select(Room).where(Room.id == bindparam("id"))
+_PARTICIPANT = select(Participant).where(Participant.id == bindparam("id"))
+_BY_LINK = (
+    select(Participant, Room)
+    .join(Room, Room.id == Participant.room)
+    .where(Participant.link == bindparam("link"), Participant.deleted_at.is_(None))
+)
+_PEOPLE = (
+    select(Participant, Session)
+    .outerjoin(Session, and_(Session.participant == Participant.id, Session.closed_at.is_(None)))
+    .where(Participant.room == bindparam("room"), Participant.deleted_at.is_(None))
+    .order_by(Participant.id, Session.id)
+)
+_SESSION = select(Session).where(Session.id == bindparam("id"))
+_BY_TOKEN = (
+    select(Session, Room)
+    .join(Room, Room.id == Session.room)
+    .where(or_(Session.token == bindparam("token"), Session.former_token == bindparam("token")))
+)
+_API_KEY = select(ApiKey).where(ApiKey.secret == bindparam("secret"))
+
 
 async def room(db: AsyncSession, room_id: str, tenant: str | None) -> Room | None:
     """The room, where it is the tenant's; `tenant` None asks for whoever's it is."""
-    found = await db.get(Room, room_id)
+    found = await db.scalar(_ROOM, {"id": room_id})
     if found is None or found.retained >= Retained.NO_PEOPLE:
         return None
     return found if tenant in (None, found.tenant) else None
 
 
-async def participants(db: AsyncSession, room_id: str) -> Sequence[Participant]:
-    """Everyone invited to the room, in order of invitation."""
-    query = select(Participant).where(Participant.room == room_id, Participant.deleted_at.is_(None))
-    return (await db.scalars(query.order_by(Participant.id))).all()
-
-
-async def sessions(db: AsyncSession, room_id: str) -> Sequence[Session]:
-    """All arrivals of the room that aren't closed, in the order they were opened."""
-    query = select(Session).where(Session.room == room_id, Session.closed_at.is_(None)).order_by(Session.id)
-    return (await db.scalars(query)).all()
+async def people(db: AsyncSession, room_id: str) -> tuple[list[Participant], list[Session]]:
+    """Everyone invited to the room, in order of invitation, and their arrivals that aren't closed."""
+    participants: dict[str, Participant] = {}
+    sessions: list[Session] = []
+    for participant, session in await db.execute(_PEOPLE, {"room": room_id}):
+        participants[participant.id] = participant
+        if session is not None:
+            sessions.append(session)
+    return list(participants.values()), sessions
 
 
 async def session(db: AsyncSession, session_id: str) -> Session | None:
-    return await db.get(Session, session_id)
+    return await db.scalar(_SESSION, {"id": session_id})
 
 
-async def session_by_token(db: AsyncSession, digest: bytes) -> Session | None:
-    return await db.scalar(select(Session).where(or_(Session.token == digest, Session.former_token == digest)))
+async def session_by_token(db: AsyncSession, digest: bytes) -> tuple[Session, Room] | None:
+    """The session that has or had this token, with its room."""
+    return _pair(await db.execute(_BY_TOKEN, {"token": digest}))
 
 
 async def session_by_resume(db: AsyncSession, digest: bytes) -> Session | None:
@@ -49,12 +74,17 @@ async def session_by_resume(db: AsyncSession, digest: bytes) -> Session | None:
 
 
 async def participant(db: AsyncSession, participant_id: str) -> Participant | None:
-    return await db.get(Participant, participant_id)
+    return await db.scalar(_PARTICIPANT, {"id": participant_id})
 
 
-async def participant_by_link(db: AsyncSession, digest: bytes) -> Participant | None:
-    query = select(Participant).where(Participant.link == digest, Participant.deleted_at.is_(None))
-    return await db.scalar(query)
+async def participant_by_link(db: AsyncSession, digest: bytes) -> tuple[Participant, Room] | None:
+    """Whom this link is for, with the room."""
+    return _pair(await db.execute(_BY_LINK, {"link": digest}))
+
+
+def _pair(found: Result[T, Room]) -> tuple[T, Room] | None:
+    row = found.one_or_none()
+    return None if row is None or row[1].retained >= Retained.NO_PEOPLE else (row[0], row[1])
 
 
 async def with_plain_contacts(db: AsyncSession, limit: int) -> Sequence[Participant]:
@@ -167,17 +197,9 @@ async def lose_everyone(db: AsyncSession, now: datetime) -> None:
     await db.execute(query.values(connection="lost", lost_since=now))
 
 
-async def forget_unused(db: AsyncSession, participant_id: str, keep: int) -> None:
-    """Of the sessions that never said `hello`, only the newest `keep` of a participant are kept."""
-    query = (
-        select(Session.id)
-        .where(Session.participant == participant_id, Session.arrived_at.is_(None))
-        .order_by(Session.id.desc())
-        .offset(keep)
-    )
-    ids = (await db.scalars(query)).all()
-    if ids:
-        await db.execute(delete(Session).where(Session.id.in_(ids)))
+async def forget_sessions(db: AsyncSession, ids: Sequence[str]) -> None:
+    """Those that never said `hello`."""
+    await db.execute(delete(Session).where(Session.id.in_(ids)))
 
 
 async def events(db: AsyncSession, tenant: str, after: int, limit: int) -> Sequence[Event]:
@@ -193,7 +215,7 @@ async def feed(db: AsyncSession, tenant: str, after: int, limit: int) -> Sequenc
 
 
 async def api_key(db: AsyncSession, digest: bytes) -> ApiKey | None:
-    return await db.scalar(select(ApiKey).where(ApiKey.secret == digest))
+    return await db.scalar(_API_KEY, {"secret": digest})
 
 
 async def api_keys(db: AsyncSession, tenant: str | None) -> Sequence[ApiKey]:

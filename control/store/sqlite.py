@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from .brief import Connection
 from .trouble import SLOW
 
 READERS = 4
@@ -48,13 +49,16 @@ class Sqlite:
     def _engine(path: Path, *, size: int, read_only: bool) -> AsyncEngine:
         # What people are called must not come into the log with an error of the database.
         engine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=30, hide_parameters=True
+            f"sqlite+aiosqlite:///{path}",
+            async_creator=lambda: Connection(path),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=30,
+            hide_parameters=True,
         )
 
         @event.listens_for(engine.sync_engine, "connect")
         def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-            # The driver's own transaction handling begins too late for a consistent read; see "begin" below.
-            connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.execute("PRAGMA synchronous=FULL")

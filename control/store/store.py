@@ -10,17 +10,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import text, update
+from sqlalchemy import Table, bindparam, insert, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from .brief import briefly
 from .models import Event, Tenant
 from .sqlite import Sqlite
 from .trouble import AWAY, SLOW, Busy, Unusable
@@ -63,7 +64,7 @@ class Transaction:
     def __init__(self, db: AsyncSession, heads: dict[str, tuple[int, bytes]] | None = None) -> None:
         self.db = db
         self.after_commit: list[AfterCommit] = []
-        self.events: list[Event] = []
+        self.events: list[dict[str, Any]] = []
         # Awaited in the transaction when all else is done in it.
         self.before_commit: list[AfterCommit] = []
         # Entries of the audit trail, which is chained as the transaction commits: see `audit`.
@@ -71,8 +72,8 @@ class Transaction:
         # Where each tenant's trail is thought to end, to save a question; whoever uses it makes sure.
         self.heads = {} if heads is None else heads
 
-    def record(self, event: Event) -> None:
-        """Writes down what happened; its `position` is given at the end, so it isn't to be found in here before."""
+    def record(self, **event: Any) -> None:
+        """Writes down what happened (columns of `Event`); it gets its `position` at the end, and isn't found before."""
         self.events.append(event)
 
 
@@ -143,18 +144,22 @@ class Store:
         await self.stop()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
+    async def write(self, *, brief: bool = False) -> AsyncIterator[Transaction]:
         """A transaction that writes: on disk when this ends, undone when the block raises.
 
         Inside another `write` of the same task it joins that one, so that an act and the record of its answer are on
         disk together or not at all. What is in `after_commit` is awaited after the outermost commit.
+
+        Args:
+            brief: a handful of rows by their keys, so that it may be done in the loop's own thread (`store.brief`).
 
         Raises:
             Busy: too many writers are waiting, or the database can't be reached.
         """
         outer = _current.get()
         if outer is not None:
-            yield outer
+            with briefly(brief):
+                yield outer
             return
         if self._queue >= MAX_QUEUE:
             raise Busy(SLOW)
@@ -162,7 +167,7 @@ class Store:
         try:
             with self._reaching():
                 turn = Turn()
-                async with self._writers.turn(turn) as db:
+                async with self._writers.turn(turn, brief) as db:
                     transaction = Transaction(db, self._heads)
                     token = _current.set(transaction)
                     try:
@@ -182,14 +187,18 @@ class Store:
         await asyncio.shield(telling)
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session that reads one consistent state; inside `write`, that of the transaction. Raises Busy."""
+    async def read(self, *, brief: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session that reads one consistent state; inside `write`, that of the transaction. `brief` as for `write`.
+
+        Raises Busy.
+        """
         outer = _current.get()
         if outer is not None:
-            await outer.db.flush()
-            yield outer.db
+            with briefly(brief):
+                await outer.db.flush()
+                yield outer.db
             return
-        with self._reaching():
+        with self._reaching(), briefly(brief):
             async with AsyncSession(self._database.readers, expire_on_commit=False, autoflush=False) as db, db.begin():
                 yield db
 
@@ -255,26 +264,32 @@ def _sentence(error: DBAPIError) -> str:
     return str(said).partition("\n")[0]
 
 
+_TENANTS = cast(Table, Tenant.__table__)
+_COUNT = (
+    update(_TENANTS)
+    .where(_TENANTS.c.id == bindparam("of"))
+    .values(last_event=_TENANTS.c.last_event + bindparam("more"))
+    .returning(_TENANTS.c.last_event)
+)
+_INSERT = insert(cast(Table, Event.__table__))
+
+
 async def _count(transaction: Transaction) -> None:
     """Gives events their positions: gapless for each tenant, in the order of commits, since there is one writer."""
-    by_tenant: dict[str, list[Event]] = {}
+    by_tenant: dict[str, list[dict[str, Any]]] = {}
     for one in transaction.events:
-        by_tenant.setdefault(one.tenant, []).append(one)
-    if by_tenant:
-        # What they refer to comes first.
-        await transaction.db.flush()
+        by_tenant.setdefault(one["tenant"], []).append(one)
+    if not by_tenant:
+        return
+    # What they refer to comes first.
+    await transaction.db.flush()
+    # By table and not by class, as in `audit`: it is in every act.
+    connection = await transaction.db.connection()
     for tenant, events in by_tenant.items():
-        counter = (
-            update(Tenant)
-            .where(Tenant.id == tenant)
-            .values(last_event=Tenant.last_event + len(events))
-            .returning(Tenant.last_event)
-            .execution_options(synchronize_session=False)
-        )
-        last = (await transaction.db.scalars(counter)).one()
+        last = (await connection.execute(_COUNT, {"of": tenant, "more": len(events)})).scalar_one()
         for position, one in enumerate(events, last - len(events) + 1):
-            one.position = position
-        transaction.db.add_all(events)
+            one["position"] = position
+        await connection.execute(_INSERT, events)
 
 
 async def _tell(turn: Turn, callbacks: list[AfterCommit]) -> None:

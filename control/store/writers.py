@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm.session import JoinTransactionMode
 
+from .brief import briefly
 from .trouble import Unusable
 
 # So many share a commit at most, and so many seconds after the first nobody new is let in: it waits for all of them.
@@ -54,10 +55,10 @@ class Writers:
         self._giving: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def turn(self, turn: Turn) -> AsyncIterator[AsyncSession]:
+    async def turn(self, turn: Turn, brief: bool) -> AsyncIterator[AsyncSession]:
         """A session that nobody else writes beside; what the block wrote stands unless it raises.
 
-        It isn't on disk when the block has ended: `turn.committed` tells when it is.
+        It isn't on disk when the block has ended: `turn.committed` tells when it is. `brief` as for `Store.write`.
         """
         self._waiting.append(turn)
         if self._giving is None or self._giving.done():
@@ -68,8 +69,9 @@ class Writers:
             # Who is the first needs no savepoint: if it fails, there is nothing to keep.
             how: JoinTransactionMode = "rollback_only" if first else "create_savepoint"
             session = AsyncSession(connection, expire_on_commit=False, autoflush=False, join_transaction_mode=how)
-            async with session as db, db.begin():
-                yield db
+            with briefly(brief):
+                async with session as db, db.begin():
+                    yield db
             stands = True
         finally:
             turn.over.set_result(stands)

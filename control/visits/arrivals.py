@@ -27,13 +27,14 @@ async def open_by_invite(world: World, transaction: Transaction, secret: str) ->
     found = await queries.participant_by_link(transaction.db, digest(secret))
     if found is None:
         raise Refused("token-not-accepted", "this link isn't valid any more")
-    scene = await Scene.of(world, transaction, found.room, None)
+    participant, room = found
+    scene = await Scene.in_room(world, transaction, room)
     scene.need_open()
     if scene.room.locked:
         raise Refused("room-locked", "the room is locked: nobody new is let in")
-    if found.role in care_units.ACCOMPANYING:
-        await _need_link_join(scene, found.id)
-    return scene, await _open(scene, scene.participant(found.id), vouched=False, identity=None)
+    if participant.role in care_units.ACCOMPANYING:
+        await _need_link_join(scene, participant.id)
+    return scene, await _open(scene, participant, vouched=False, identity=None)
 
 
 async def _need_link_join(scene: Scene, participant_id: str) -> None:
@@ -135,9 +136,10 @@ async def _open(
         created_at=scene.now,
     )
     scene.db.add(row)
+    unused = [one.id for one in scene.sessions.values() if one.participant == participant.id and one.arrived_at is None]
     scene.sessions[row.id] = row
-    await scene.db.flush()
-    await queries.forget_unused(scene.db, participant.id, MAX_UNUSED)
+    if len(unused) >= MAX_UNUSED:
+        await queries.forget_sessions(scene.db, sorted(unused)[: len(unused) - MAX_UNUSED + 1])
     if identity is not None:
         told: dict[str, Any] = {name: identity.get(name) for name in ("method", "level", "expected")}
         scene.note("participant.identified", participant.id, Actor(**identity["by"]), session=row.id, **told)
@@ -275,19 +277,48 @@ async def by_token(db: Db, token: str, now: datetime, after_end: timedelta = REO
     Raises:
         TokenRefused
     """
-    used = digest(token)
-    row = await queries.session_by_token(db, used)
-    person = None if row is None else await queries.participant(db, row.participant)
-    room = None if row is None else await queries.room(db, row.room, None)
-    if row is None or person is None or room is None:
+    row, room = await _session_by_token(db, token)
+    person = await queries.participant(db, row.participant)
+    if person is None:
         raise TokenRefused("token-not-accepted", "this session token isn't valid")
-    if row.closed_at is not None or person.deleted_at is not None:
+    if person.deleted_at is not None:
+        raise TokenRefused("session-replaced", "the invitation was taken back")
+    _need_recent(room, now, after_end)
+    return views.session(row, person, room, now), _renewed(row, token)
+
+
+async def of_token(world: World, transaction: Transaction, token: str) -> tuple[Scene, models.Session]:
+    """The room of the session with this token; a former one is forgotten. Raises TokenRefused."""
+    row, room = await _session_by_token(transaction.db, token)
+    scene = await Scene.in_room(world, transaction, room)
+    if row.participant not in scene.participants:
+        raise TokenRefused("session-replaced", "the invitation was taken back")
+    _need_recent(scene.room, world.now, REOPEN_WITHIN)
+    if _renewed(row, token):
+        row.former_token = None
+    return scene, row
+
+
+async def _session_by_token(db: Db, token: str) -> tuple[models.Session, models.Room]:
+    found = await queries.session_by_token(db, digest(token))
+    if found is None:
+        raise TokenRefused("token-not-accepted", "this session token isn't valid")
+    row, room = found
+    if row.closed_at is not None:
         raise TokenRefused("session-replaced", "another browser has taken this one's place, or the link was renewed")
+    return row, room
+
+
+def _need_recent(room: models.Room, now: datetime, after_end: timedelta) -> None:
     if views.room_state(room, now) not in LIVE:
         recent = room.state == RoomState.ENDED and room.ended_at is not None and now - room.ended_at <= after_end
         if not recent:
             raise TokenRefused("gone", "the visit is over")
-    return views.session(row, person, room, now), row.token == used and row.former_token is not None
+
+
+def _renewed(row: models.Session, token: str) -> bool:
+    """Whether the token that was given last is in use: the answer that carried it arrived, the former one is done."""
+    return row.token == digest(token) and row.former_token is not None
 
 
 async def forget_former_token(db: Db, session_id: str) -> None:

@@ -14,7 +14,7 @@ from .identity import DEFAULT_POLICY
 from .refused import FieldError, Refused
 from .rules import LIVE, Event, RoomEvent, RoomState, State
 from .scene import REOPEN_WITHIN, Scene, World
-from .values import Actor, RoomSnapshot
+from .values import Actor, CareUnit, RoomSnapshot
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ async def create(world: World, transaction: Transaction, tenant: str, new: NewRo
         patient_ref=new.patient_ref,
         title=new.title,
         care_unit=dict(new.care_unit),
-        care_unit_key=_unit_key(new.care_unit),
+        care_unit_key=CareUnit(**new.care_unit).key,
         starts_at=new.starts_at,
         ends_at=new.ends_at,
         opens_at=new.starts_at - world.policy.open_before,
@@ -65,11 +65,12 @@ async def create(world: World, transaction: Transaction, tenant: str, new: NewRo
         version=1,
     )
     transaction.db.add(room)
-    await transaction.db.flush()
     scene = Scene(world, transaction, room, [], [])
     scene.note("room.created")
     if room.opens_at <= world.now:
         scene.move_room(RoomEvent.OPEN)
+    # Before its people: the session doesn't put tables in order by itself.
+    await transaction.db.flush()
     return scene
 
 
@@ -93,7 +94,7 @@ async def change(scene: Scene, changes: Mapping[str, Any]) -> None:
         changes = {**changes, "identity_policy": policy}
     if "care_unit" in changes:
         changes = {**changes, "care_unit": merged(room.care_unit, changes["care_unit"])}
-        room.care_unit_key = _unit_key(changes["care_unit"])
+        room.care_unit_key = CareUnit(**changes["care_unit"]).key
     different = {name: value for name, value in changes.items() if getattr(room, name) != value}
     for name, value in different.items():
         setattr(room, name, value)
@@ -178,10 +179,6 @@ async def _need_free(db: Db, tenant: str, external_ref: str) -> None:
         )
 
 
-def _unit_key(care_unit: Mapping[str, str]) -> str:
-    return care_unit.get("hsa_id") or care_unit["name"]
-
-
 def _check_times(world: World, starts_at: datetime, ends_at: datetime) -> None:
     if ends_at <= starts_at:
         raise Refused("invalid-body", "times don't fit", errors=[FieldError("#/ends_at", "must be after starts_at")])
@@ -199,6 +196,6 @@ async def page(
     rows = await queries.rooms(db, tenant, chosen, limit + 1)
     shown = []
     for row in rows[:limit]:
-        people, sessions = await queries.participants(db, row.id), await queries.sessions(db, row.id)
+        people, sessions = await queries.people(db, row.id)
         shown.append(views.snapshot(row, people, sessions, now))
     return shown, rows[limit - 1].id if len(rows) > limit else None

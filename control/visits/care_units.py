@@ -13,6 +13,8 @@ from .values import Function, Role, UnitSettings
 
 LANGUAGES = ("sv", "en", "fi", "ar")
 SUBJECTS = ("fee", "preparation", "physical_visit")
+# More units than a country has.
+MOST_UNITS = 10_000
 # Whom `link_join` is about: people who come because of the patient, and aren't known to the unit otherwise.
 ACCOMPANYING = frozenset({Role.RELATIVE, Role.OTHER})
 
@@ -29,6 +31,35 @@ async def has(db: Db, room: models.Room, policy: Policy, function: Function) -> 
     return function in unit.on(room.form)
 
 
+class Units:
+    """What units have chosen, kept in memory: every arrival asks, and they choose anew once a year."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._known: dict[tuple[str, str], UnitSettings] = {}
+        self._changes = 0
+
+    def known(self, tenant: str, care_unit: str) -> UnitSettings | None:
+        """Without asking the database."""
+        return self._known.get((tenant, care_unit))
+
+    async def of(self, db: Db, tenant: str, care_unit: str) -> UnitSettings:
+        """As the function `of`."""
+        found, changes = self.known(tenant, care_unit), self._changes
+        if found is None:
+            found = await of(db, tenant, care_unit, self._policy)
+            if changes == self._changes:
+                if len(self._known) >= MOST_UNITS:
+                    self._known.clear()
+                self._known[tenant, care_unit] = found
+        return found
+
+    async def forget(self, tenant: str, care_unit: str) -> None:
+        """The unit has chosen anew: called in the transaction, and again once it is on disk."""
+        self._changes += 1
+        self._known.pop((tenant, care_unit), None)
+
+
 def off(function: Function, detail: str) -> Refused:
     """The refusal of what the room's unit has switched off."""
     return Refused("function-off", detail, extra={"function": str(function)})
@@ -41,6 +72,7 @@ class CareUnits:
     store: Store
     policy: Policy
     clock: Clock
+    units: Units
 
     async def read(self, tenant: str, care_unit: str) -> UnitSettings:
         """Any unit has settings, also one that no visit was booked for yet."""
@@ -71,6 +103,8 @@ class CareUnits:
             audit.record(
                 transaction, "care_unit.changed", tenant=tenant, at=self.clock(), care_unit=care_unit, detail=detail
             )
+            await self.units.forget(tenant, care_unit)
+            transaction.after_commit.append(lambda: self.units.forget(tenant, care_unit))
             return _settings(row)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -41,12 +41,19 @@ class NewParticipant:
     expected_subject: str | None = None
 
 
-async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited:
-    """Adds somebody with a link of their own, also in mid-visit."""
+async def invite(scene: Scene, new: Sequence[NewParticipant], by: Actor | None) -> list[Invited]:
+    """Adds people with a link of their own each, also in mid-visit."""
     if by is not None:
         scene.need_authority(by)
     if scene.state not in LIVE:
         raise Refused("state-conflict", f"the room is {scene.state}")
+    invited = [_add(scene, one, by) for one in new]
+    # Messages to them refer to them, and the session doesn't put tables in order by itself.
+    await scene.db.flush()
+    return invited
+
+
+def _add(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited:
     if len(scene.participants) >= MAX_INVITED:
         raise Refused("room-full", f"{MAX_INVITED} people are invited already")
     if new.host and new.role is not Role.CAREGIVER:
@@ -78,7 +85,6 @@ async def invite(scene: Scene, new: NewParticipant, by: Actor | None) -> Invited
         version=1,
     )
     scene.db.add(row)
-    await scene.db.flush()
     scene.participants[row.id] = row
     scene.note("participant.invited", row.id, by, role=str(new.role), host=new.host)
     return Invited(views.participant(row, None), link_of(scene.world.policy, scene.room.tenant, secret))
@@ -196,7 +202,7 @@ async def staff_host(scene: Scene, by: Actor) -> str:
     if found is not None:
         return found.id
     new = NewParticipant(role=Role.CAREGIVER, display_name=by.name, host=True, external_ref=by.id)
-    return (await invite(scene, new, by)).participant.id
+    return (await invite(scene, [new], by))[0].participant.id
 
 
 def link_of(policy: Policy, tenant: str, secret: str) -> str:

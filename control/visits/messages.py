@@ -44,7 +44,8 @@ async def invited(scene: Scene, participant_id: str, join_url: str | None) -> No
     participant = scene.participant(participant_id)
     channels = _channels(scene, participant)
     if not channels or join_url is None:
-        participant.link_sealed = None
+        if participant.link_sealed is not None:
+            participant.link_sealed = None
         return
     participant.link_sealed = scene.world.contacts.seal(participant.id, "link", join_url.partition("#")[2])
     await store.drop_waiting(scene.db, participant.id)

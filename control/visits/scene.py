@@ -121,13 +121,12 @@ class Scene:
         room = await queries.room(transaction.db, room_id, tenant)
         if room is None:
             raise Refused("not-found", "there is no such room")
-        scene = cls(
-            world,
-            transaction,
-            room,
-            await queries.participants(transaction.db, room_id),
-            await queries.sessions(transaction.db, room_id),
-        )
+        return await cls.in_room(world, transaction, room)
+
+    @classmethod
+    async def in_room(cls, world: World, transaction: Transaction, room: models.Room) -> Scene:
+        """As `of`, where the room itself was read in this transaction."""
+        scene = cls(world, transaction, room, *await queries.people(transaction.db, room.id))
         if room.state == RoomState.SCHEDULED and room.opens_at <= world.now:
             scene.move_room(RoomEvent.OPEN)
         return scene
@@ -162,15 +161,13 @@ class Scene:
         if by is not None:
             data["by"] = views.acted(by)
         self.transaction.record(
-            models.Event(
-                id=self.world.ids.new("evt"),
-                tenant=self.room.tenant,
-                room=self.room.id,
-                participant=participant,
-                type=kind,
-                occurred_at=self.now,
-                data={key: value for key, value in data.items() if value is not None},
-            )
+            id=self.world.ids.new("evt"),
+            tenant=self.room.tenant,
+            room=self.room.id,
+            participant=participant,
+            type=kind,
+            occurred_at=self.now,
+            data={key: value for key, value in data.items() if value is not None},
         )
 
     def audit(

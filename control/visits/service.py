@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,6 @@ from . import (
     admission,
     arrivals,
     bookings,
-    care_units,
     erasure,
     fallback,
     feed,
@@ -30,6 +30,7 @@ from . import (
     views,
 )
 from .bookings import NewRoom
+from .care_units import Units
 from .contacts import Contacts, seal_plain
 from .erasure import Erased
 from .fallback import Mode, Outcome
@@ -39,10 +40,8 @@ from .refused import FieldError, Refused, TokenRefused
 from .rules import INSIDE, LIVE, State
 from .scene import LOST_FOR, REOPEN_WITHIN, Policy, Scene, World
 from .subjects import Subjects
+from .telling import MuteCallback, RoomCallback, Telling
 from .values import Actor, EmbedToken, Invited, OpenedSession, Participant, RoomSnapshot, Session, Verb, Vouched
-
-RoomCallback = Callable[[str], Awaitable[None]]
-MuteCallback = Callable[[str, str, Actor], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -71,16 +70,12 @@ class Visits:
         self.random = random
         self._ids = Ids(random)
         self._readings = Readings(policy.read_again)
-        self._room_callbacks: list[RoomCallback] = []
-        self._mute_callbacks: list[MuteCallback] = []
-        # Rooms whose listeners are being told; True when they have changed again meanwhile.
-        self._telling: dict[str, bool] = {}
-        # Rooms that may have changed and whose listeners haven't heard of it: the next tick tells them.
-        self._untold: set[str] = set()
+        self.units = Units(policy)
+        self._telling = Telling()
 
     async def start(self) -> None:
         """After a restart nobody is connected until they say so; they have five minutes."""
-        async with self._write() as transaction:
+        async with self._write(brief=False) as transaction:
             await queries.lose_everyone(transaction.db, self.clock())
             # Of before there was a keyring, and such numbers were kept as they came.
             for one in await queries.with_plain_subject(transaction.db):
@@ -107,7 +102,7 @@ class Visits:
             else:
                 detail = "expected one of invite, embed_token and resume"
                 raise Refused("invalid-body", detail, errors=[FieldError("#", detail)])
-            self._tell_after(transaction, scene)
+            self._telling.after(transaction, scene)
         return opened
 
     async def session(self, token: str, *, after_end: timedelta = REOPEN_WITHIN) -> Session:
@@ -120,11 +115,21 @@ class Visits:
                 await arrivals.forget_former_token(transaction.db, found.id)
         return found
 
-    async def arrive(self, session: str) -> Session:
-        """`hello` of the session with this id: invited -> waiting, or straight in where the rules say so.
+    async def hello(self, token: str) -> Session:
+        """The session with this token says `hello`: invited -> waiting, or straight in where the rules say so.
 
-        Also writes down that it is connected. Raises Refused `gone`, `not-open-yet`, `room-locked`, `session-replaced`.
+        Also writes down that it is connected. Raises TokenRefused as `session` does; Refused `not-open-yet`,
+        `room-locked`. Of a visit that has just ended, the session as it was left.
         """
+        async with self._write() as transaction:
+            scene, row = await arrivals.of_token(self._world(), transaction, token)
+            if scene.state in LIVE:
+                arrivals.arrive(scene, row)
+                self._telling.after(transaction, scene)
+            return self._session(scene, row.id)
+
+    async def arrive(self, session: str) -> Session:
+        """As `hello`, of the session with this id. Raises Refused `session-replaced` too."""
         async with self._of_session(session) as scene:
             arrivals.arrive(scene, scene.sessions[session])
             return self._session(scene, session)
@@ -183,7 +188,7 @@ class Visits:
         async with self._scene(room, tenant) as (scene, transaction):
             admission.act(scene, participant, verb, by, session=session, reason=reason, host=host)
             if verb is Verb.MUTE:
-                transaction.after_commit.append(lambda: self._tell_mute(room, participant, by))
+                transaction.after_commit.append(lambda: self._telling.tell_mute(room, participant, by))
             return self._participant(scene, participant)
 
     async def record_identity(
@@ -204,7 +209,7 @@ class Visits:
 
     async def identity_of(self, session: str, who: Vouched, by: Actor) -> dict[str, Any]:
         """What is kept of somebody whom a provider (`by`) knows, who logs in for this session. Raises TokenRefused."""
-        async with self.store.read() as db:
+        async with self.store.read(brief=True) as db:
             row = await queries.session(db, session)
             participant = None if row is None else await queries.participant(db, row.participant)
         if participant is None:
@@ -262,20 +267,31 @@ class Visits:
             row = await queries.room(db, room, tenant)
             if row is None:
                 raise Refused("not-found", "there is no such room")
-            people, sessions = await queries.participants(db, room), await queries.sessions(db, room)
-            unit = await care_units.of(db, row.tenant, row.care_unit_key, self.policy)
+            people, sessions = await queries.people(db, room)
+            unit = await self.units.of(db, row.tenant, row.care_unit_key)
             return views.snapshot(row, people, sessions, self.clock(), unit)
+
+    async def latest(self, room: str) -> RoomSnapshot:
+        """As `snapshot`, for whoever follows a room: out of memory, where that knows what the last commit left."""
+        kept = self._telling.latest(room, self.clock())
+        if kept is None:
+            return await self.snapshot(room)
+        unit = self.units.known(kept.tenant, kept.care_unit.key)
+        if unit is None:
+            async with self._read() as db:
+                unit = await self.units.of(db, kept.tenant, kept.care_unit.key)
+        return replace(kept, unit=unit)
 
     def subscribe(self, callback: RoomCallback) -> None:
         """`callback(room id)` is awaited after a commit that changed the room, never twice at once for one room.
 
         What changes while it runs is told in one further call, so a snapshot taken inside is never missed.
         """
-        self._room_callbacks.append(callback)
+        self._telling.subscribe(callback)
 
     def subscribe_mutes(self, callback: MuteCallback) -> None:
         """`callback(room, participant, by)` after an accepted `mute` of a microphone, which only memory knows."""
-        self._mute_callbacks.append(callback)
+        self._telling.subscribe_mutes(callback)
 
     # -- used by the HTTP API and the app only --
 
@@ -285,10 +301,10 @@ class Visits:
         """Makes a room, with the links of whoever is invited at once."""
         async with self._write() as transaction:
             scene = await bookings.create(self._world(), transaction, tenant, new)
-            invited = [await invitations.invite(scene, one, None) for one in participants]
+            invited = await invitations.invite(scene, participants, None)
             for one in invited:
                 await messages.invited(scene, one.participant.id, one.join_url)
-            self._tell_after(transaction, scene)
+            self._telling.after(transaction, scene)
             return scene.snapshot(), invited
 
     async def change_room(
@@ -311,12 +327,12 @@ class Visits:
 
     async def rooms(self, tenant: str, chosen: queries.RoomFilter, limit: int) -> tuple[list[RoomSnapshot], str | None]:
         """Up to `limit` rooms, and the id after which to go on."""
-        async with self._read() as db:
+        async with self._read(brief=False) as db:
             return await bookings.page(db, tenant, chosen, limit, self.clock())
 
     async def events(self, tenant: str, after: int, limit: int) -> tuple[list[feed.Entry], int | None]:
         """Up to `limit` events after a position, and the position to go on after where there are more."""
-        async with self._read() as db:
+        async with self._read(brief=False) as db:
             return await feed.page(db, tenant, after, limit)
 
     async def invite(
@@ -324,7 +340,7 @@ class Visits:
     ) -> Invited:
         """Adds somebody, with their link."""
         async with self._scene(room, tenant) as (scene, _):
-            invited = await invitations.invite(scene, new, by)
+            (invited,) = await invitations.invite(scene, [new], by)
             await messages.invited(scene, invited.participant.id, invited.join_url)
             return invited
 
@@ -397,10 +413,10 @@ class Visits:
 
     async def erase_person(self, tenant: str, reference: str) -> Erased:
         """Erases whoever has this reference of the portal's: see `erasure.erase`."""
-        async with self._write() as transaction:
+        async with self._write(brief=False) as transaction:
             erased, scenes = await erasure.erase(self._world(), transaction, tenant, reference)
             for scene in scenes:
-                self._tell_after(transaction, scene)
+                self._telling.after(transaction, scene)
         return erased
 
     async def staff_host(self, room: str, by: Actor, *, tenant: str) -> EmbedToken:
@@ -411,12 +427,11 @@ class Visits:
 
     async def tick(self) -> None:
         """Opens and closes rooms, lets the lost leave; called once a second. One transaction a room."""
-        for room in sorted(self._untold - self._telling.keys()):
-            await self._tell(room)
+        await self._telling.tell_untold()
         now = self.clock()
         live, inside = [str(one) for one in LIVE], [str(one) for one in INSIDE]
         present = [str(one) for one in (State.WAITING, State.IDENTIFYING, State.ADMITTED)]
-        async with self._read() as db:
+        async with self._read(brief=False) as db:
             opening = await queries.rooms_to_open(db, now)
             lost = await queries.sessions_lost(db, now - LOST_FOR, present)
             closing = await queries.rooms_to_close(db, now, live, inside)
@@ -436,17 +451,17 @@ class Visits:
     # -- inside --
 
     @asynccontextmanager
-    async def _write(self) -> AsyncIterator[Transaction]:
+    async def _write(self, *, brief: bool = True) -> AsyncIterator[Transaction]:
         try:
-            async with self.store.write() as transaction:
+            async with self.store.write(brief=brief) as transaction:
                 yield transaction
         except Busy as busy:
             raise Refused("unavailable", str(busy), retry_after=1) from None
 
     @asynccontextmanager
-    async def _read(self) -> AsyncIterator[Db]:
+    async def _read(self, *, brief: bool = True) -> AsyncIterator[Db]:
         try:
-            async with self.store.read() as db:
+            async with self.store.read(brief=brief) as db:
                 yield db
         except Busy as busy:
             raise Refused("unavailable", str(busy), retry_after=1) from None
@@ -459,7 +474,7 @@ class Visits:
         async with self._write() as transaction:
             scene = await Scene.of(self._world(), transaction, room, tenant)
             yield scene, transaction
-            self._tell_after(transaction, scene)
+            self._telling.after(transaction, scene)
 
     @asynccontextmanager
     async def _of_session(self, session: str) -> AsyncIterator[Scene]:
@@ -473,7 +488,7 @@ class Visits:
             if row.participant not in scene.participants:
                 raise TokenRefused("session-replaced", "the invitation was taken back")
             yield scene
-            self._tell_after(transaction, scene)
+            self._telling.after(transaction, scene)
 
     def _participant(self, scene: Scene, participant: str) -> Participant:
         row = scene.participant(participant)
@@ -482,41 +497,6 @@ class Visits:
     def _session(self, scene: Scene, session: str) -> Session:
         row = scene.sessions[session]
         return views.session(row, scene.participant(row.participant), scene.room, scene.now)
-
-    def _tell_after(self, transaction: Transaction, scene: Scene) -> None:
-        if scene.changed:
-            room = scene.room.id
-            # Before the commit: where its answer is lost, nobody here knows whether it happened.
-            self._untold.add(room)
-            transaction.after_commit.append(lambda: self._tell(room))
-
-    async def _tell(self, room: str) -> None:
-        if room in self._telling:
-            self._telling[room] = True
-            return
-        self._telling[room] = True
-        try:
-            while self._telling[room]:
-                self._telling[room] = False
-                self._untold.discard(room)
-                for callback in self._room_callbacks:
-                    try:
-                        await callback(room)
-                    except Exception as error:
-                        # It is on disk; that somebody couldn't be told must not undo the answer.
-                        if isinstance(error, Refused) and error.name == "unavailable":
-                            self._untold.add(room)
-                        else:
-                            log.exception("a listener failed", room=room)
-        finally:
-            del self._telling[room]
-
-    async def _tell_mute(self, room: str, participant: str, by: Actor) -> None:
-        for callback in self._mute_callbacks:
-            try:
-                await callback(room, participant, by)
-            except Exception:
-                log.exception("a listener failed", room=room)
 
 
 def _match(present: int, wanted: int | None) -> None:

@@ -190,6 +190,11 @@ class CareUnit:
     hsa_id: str | None = None
     phone: str | None = None
 
+    @property
+    def key(self) -> str:
+        """What it is known by in this installation."""
+        return self.hsa_id or self.name
+
 
 @dataclass(frozen=True)
 class UnitSettings:

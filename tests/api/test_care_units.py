@@ -130,7 +130,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def choose(house: House, *functions: Function, phone: str | None = None) -> None:
-    units = CareUnits(house.store, house.visits.policy, house.visits.clock)
+    units = CareUnits(house.store, house.visits.policy, house.visits.clock, house.visits.units)
     await units.replace("demo", "Ward 7", UnitSettings(frozenset(functions), phone=phone), version=None)
 
 

@@ -105,13 +105,13 @@ async def test_a_change_whose_commit_was_not_answered_is_told_at_the_next_tick(
 
             here.visits.subscribe(listens)
             # It dies when the change is written and before anyone has heard of it.
-            run = here.visits._tell
+            run = here.visits._telling.tell
 
             async def dies_first(room: str) -> None:
                 mine.crash()
                 await run(room)
 
-            monkeypatch.setattr(here.visits, "_tell", dies_first)
+            monkeypatch.setattr(here.visits._telling, "tell", dies_first)
             changed = await here.ask("PATCH", visit.path, {"title": "new"}, If_Match="*")
             monkeypatch.undo()
             assert (changed.status, told) == (200, [])

@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from structlog.testing import capture_logs
 from vardrum.control.store import keys, queries
 from vardrum.control.store import store as module
-from vardrum.control.store.models import Base, Event, Room, Tenant
+from vardrum.control.store.models import Base, Room, Tenant
 from vardrum.control.store.postgres import LOCKS, WRITES
 from vardrum.control.store.store import Busy, Store, Unusable
 from vardrum.tests.support.postgres import PostgresServer
@@ -166,8 +166,16 @@ def _room(tenant: str) -> Room:
     return Room(id=f"room_{tenant}", tenant=tenant, **more, **times, **policy)
 
 
-def _event(number: int, tenant: str) -> Event:
-    return Event(id=f"evt_{number}", tenant=tenant, room=f"room_{tenant}", type="t", occurred_at=NOW, data={})
+def _event(number: int, tenant: str) -> dict[str, Any]:
+    return {
+        "id": f"evt_{number}",
+        "tenant": tenant,
+        "room": f"room_{tenant}",
+        "participant": None,
+        "type": "t",
+        "occurred_at": NOW,
+        "data": {},
+    }
 
 
 @pytest.mark.both_databases
@@ -179,10 +187,10 @@ async def test_events_are_counted_for_each_tenant_and_one_that_is_undone_leaves_
                 await transaction.db.flush()
                 transaction.db.add(_room(tenant))
 
-        async def happens(*events: Event, fails: bool = False) -> None:
+        async def happens(*events: dict[str, Any], fails: bool = False) -> None:
             async with store.write() as transaction:
                 for one in events:
-                    transaction.record(one)
+                    transaction.record(**one)
                 if fails:
                     raise ValueError("no")
 
@@ -226,7 +234,7 @@ async def test_events_of_before_keep_their_order_and_lose_their_names(tmp_path: 
             assert found[1].data == {"by": {"id": "n-1", "care_unit": "W"}, "session": "s"}
             assert found[2].data == {"reason": "silent"}
         async with store.write() as transaction:
-            transaction.record(_event(12, "a"))
+            transaction.record(**_event(12, "a"))
         async with store.read() as db:
             assert [one.position for one in await queries.events(db, "a", 3, 10)] == [4]
 
