@@ -15,6 +15,9 @@ CRATES := codecs sfu/engine bench/native
 RUST := $(shell find $(CRATES) -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 # What clippy of Debian 12 (0.1.63) warns of, and later ones don't: its makers found these too strict, or mended them.
 OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings derive-partial-eq-without-eq redundant-clone
+# Tests that don't mind others beside them, and those that do.
+BESIDE := tests/unit tests/api tests/sim tests/fuzz
+ALONE := $(filter-out $(BESIDE) tests/support tests/vectors tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
@@ -41,8 +44,10 @@ test-debian-rust: $(VENV)/.system-test ## the engine with the distribution's com
 	    --manifest-path sfu/engine/Cargo.toml --target-dir build/cargo-debian; \
 	else echo "no $(DEBIAN_RUST)/rustc: the engine was built with $$(rustc --version) only"; fi
 
+# What needs no browser and measures no media runs in as many processes as there are cores; the rest alone, after it.
 test-python: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope $(ARGS) $(BESIDE)
+	$(BIN)/python -m pytest $(ARGS) $(ALONE)
 
 fuzz: SECONDS ?= 600
 fuzz: export FUZZ_SEED ?= $(shell date +%s)
