@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
+import psycopg
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
@@ -29,8 +30,8 @@ from vardrum.tests.support.receiver import Answer, Authority, Received, Receiver
 from vardrum.tests.support.server import Server
 from vardrum.tests.support.wait import wait_until
 
-EVENTS = int(os.environ.get("DELIVERY_EVENTS", "300"))
-KILLS = int(os.environ.get("DELIVERY_KILLS", "8"))
+EVENTS = int(os.environ.get("DELIVERY_EVENTS", "160"))
+KILLS = int(os.environ.get("DELIVERY_KILLS", "5"))
 SEED = int(os.environ.get("DELIVERY_SEED", "20260601"))
 WORKERS = 6
 CHANGES = 4
@@ -131,10 +132,15 @@ async def outages(receiver: Receiver, chance: random.Random) -> None:
         await receiver.start()
 
 
-def truth(server: Server) -> dict[str, tuple[str, int, str]]:
+def truth(server: Server, database: str) -> dict[str, tuple[str, int, str]]:
     """All events on disk: id to room, position and type."""
-    with contextlib.closing(sqlite3.connect(server.data / "vardrum.db")) as database:
-        found = database.execute("SELECT id, room, position, type FROM events").fetchall()
+    query = "SELECT id, room, position, type FROM events"
+    if database:
+        with psycopg.connect(database) as connection:
+            found = connection.execute(query).fetchall()
+    else:
+        with contextlib.closing(sqlite3.connect(server.data / "vardrum.db")) as file:
+            found = file.execute(query).fetchall()
     return {row[0]: (row[1], row[2], row[3]) for row in found}
 
 
@@ -166,8 +172,9 @@ async def hurry(portal: Portal, hook: str) -> bool:
 
 # A start alone takes a second, and many on a machine that others use too.
 @pytest.mark.timeout(240 + 40 * KILLS)
+@pytest.mark.both_databases
 async def test_every_event_comes_in_order_however_often_the_server_is_killed(
-    tmp_path: Path, figure: Callable[[str], None]
+    tmp_path: Path, database: str, figure: Callable[[str], None]
 ) -> None:
     print(f"DELIVERY_SEED={SEED}")
     chance = random.Random(SEED)
@@ -179,6 +186,8 @@ async def test_every_event_comes_in_order_however_often_the_server_is_killed(
         receiver = await stack.enter_async_context(Receiver(authority.context(), bad.behave))
         settings = {"ALLOW_PRIVATE": "true", "CA_FILE": str(authority.file), "TIMEOUT_SECONDS": str(TIMEOUT)}
         env = {f"VARDRUM_WEBHOOKS__{name}": value for name, value in settings.items()}
+        if database:
+            env["VARDRUM_DATABASE_URL"] = database
         server = await Server(tmp_path / "server", env={"VARDRUM_LOG__LEVEL": "debug", **env}).start()
         stack.push_async_callback(server.stop)
         portal = await stack.enter_async_context(Portal(server.http, await create_key(server)))
@@ -208,7 +217,7 @@ async def test_every_event_comes_in_order_however_often_the_server_is_killed(
             await asyncio.sleep(1)
         await server.stop()
         took = time.monotonic() - began
-    events = truth(server)
+    events = truth(server, database)
     assert len(events) >= EVENTS
     came = {name for _, _, name, acknowledges in ledger.arrived if acknowledges}
     assert sorted(ledger.events.keys() - events.keys()) == [], "invented"
@@ -220,7 +229,8 @@ async def test_every_event_comes_in_order_however_often_the_server_is_killed(
     assert leaks((server.data / "server.log").read_text(), ["never-in-a-log", ledger.secret, "Pia Patient"]) == []
     acknowledged = sum(one[3] for one in ledger.arrived)
     figure(
-        f"{len(events)} events over {KILLS} kills in {took:.0f} s (made within {made_in:.0f} s): "
+        f"{len(events)} events on {'PostgreSQL' if database else 'SQLite'} over {KILLS} kills in {took:.0f} s "
+        f"(made within {made_in:.0f} s): "
         f"{len(ledger.arrived)} tries came, {len(ledger.arrived) - acknowledged} refused, "
         f"{acknowledged - len(came)} delivered again; none lost, none early, none invented"
     )
