@@ -75,8 +75,8 @@ class Adaptation:
             self._downlinks(down, peers)
             for room, place in places.items():
                 self._ask(now, room, place)
-                for to, about, (level, reason) in self._quality.settle(now, room, judge(place, self._uplinks.loss)):
-                    self.listener.quality(room, to, about, level, reason)
+                for to, about, verdict in self._quality.settle(now, room, judge(place, self._uplinks.loss)):
+                    self.listener.quality(room, to, about, *verdict)
             self._quality.keep(places)
 
     def _downlinks(self, down: Floats, peers: Mapping[int, Peer]) -> None:

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .allocation import Sound
 from .peer import Peer
 from .place import Place
-from .types import Level, Reason
+from .types import Level, Reason, Way
 
-Verdict = tuple[Level, Reason]
 
-GOOD: Verdict = ("good", "")
+class Verdict(NamedTuple):
+    """How well, whose fault that is, and of one's own: which way it is bad."""
+
+    level: Level
+    reason: Reason
+    way: Way = ""
+
+
+GOOD = Verdict("good", "")
 _WORSE: Mapping[Level, int] = {"good": 0, "poor": 1, "sound_only": 2, "lost": 3}
 WORSE_AFTER, BETTER_AFTER = 2.0, 5.0
 # Above this share of loss even repaired sound and pictures suffer.
@@ -43,28 +51,29 @@ def judge(place: Place, losses: Mapping[int, float]) -> Iterator[tuple[str, str,
 
 def _own(peer: Peer, losses: Mapping[int, float]) -> Verdict:
     if not peer.connected:
-        return ("lost", "your_network") if peer.was_connected else GOOD
+        return Verdict("lost", "your_network", "both") if peer.was_connected else GOOD
+    up = _lossy(peer, losses) or peer.publishing.in_trouble
     paused = {slot for slot, past in peer.allocation.slots.items() if past.paused}
     if paused - peer.allocation.beyond:
-        return "sound_only", "your_network"
-    if _narrow(peer) or _lossy(peer, losses) or peer.publishing.in_trouble:
-        return "poor", "your_network"
-    return ("poor", "your_phone") if peer.device.strained else GOOD
+        return Verdict("sound_only", "your_network", "both" if up else "down")
+    if (narrow := _narrow(peer)) or up:
+        return Verdict("poor", "your_network", "both" if narrow and up else "up" if up else "down")
+    return Verdict("poor", "your_phone", "both") if peer.device.strained else GOOD
 
 
 def _seen(viewer: Peer, publisher: Peer, slot: int | None, losses: Mapping[int, float]) -> Verdict:
     if not publisher.connected:
-        return ("lost", "their_network") if publisher.was_connected else GOOD
+        return Verdict("lost", "their_network") if publisher.was_connected else GOOD
     past = None if slot is None else viewer.allocation.slots.get(slot)
     if past is not None and past.paused:
-        return "sound_only", "your_phone" if slot in viewer.allocation.beyond else "your_network"
+        return Verdict("sound_only", "your_phone" if slot in viewer.allocation.beyond else "your_network")
     if _lossy(publisher, losses) or publisher.publishing.in_trouble:
-        return "poor", "their_network"
+        return Verdict("poor", "their_network")
     if publisher.device.limitation == "cpu":
-        return "poor", "their_phone"
+        return Verdict("poor", "their_phone")
     if _narrow(viewer):
-        return "poor", "your_network"
-    return ("poor", "your_phone") if viewer.device.strained else GOOD
+        return Verdict("poor", "your_network")
+    return Verdict("poor", "your_phone") if viewer.device.strained else GOOD
 
 
 def _narrow(viewer: Peer) -> bool:
@@ -104,8 +113,8 @@ class Quality:
             one = kept[to, about] = known.get((to, about)) or _Told(since=now)
             if verdict != one.next:
                 one.next, one.since = verdict, now
-            worse = _WORSE[verdict[0]] > _WORSE[one.told[0]]
-            patience = 0.0 if verdict[0] == "lost" else WORSE_AFTER if worse else BETTER_AFTER
+            worse = _WORSE[verdict.level] > _WORSE[one.told.level]
+            patience = 0.0 if verdict.level == "lost" else WORSE_AFTER if worse else BETTER_AFTER
             if verdict != one.told and now - one.since >= patience:
                 one.told = verdict
                 changed.append((to, about, verdict))

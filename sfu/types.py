@@ -10,6 +10,8 @@ Source = Literal["microphone", "camera", "screen"]
 Level = Literal["good", "poor", "sound_only", "lost"]
 # Whose network or phone it is, from the side of the one who is told; "" where all is well.
 Reason = Literal["", "your_network", "their_network", "your_phone", "their_phone"]
+# Of one's own quality: what comes to them is bad, what goes from them, or both.
+Way = Literal["", "down", "up", "both"]
 # `qualityLimitationReason` of W3C webrtc-stats.
 Limitation = Literal["none", "cpu", "bandwidth", "other"]
 
@@ -158,7 +160,7 @@ class Listener(Protocol):
 
     def send_changed(self, room: str, participant: str, send: Mapping[str, Any]) -> None: ...
 
-    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason) -> None: ...
+    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason, way: Way) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..visits.attendance import Happening, Stretch
+from ..visits.attendance import WAYS, Attendance, Happening, Stretch
 from ..visits.reports import Attended, Check, Report
 from ..visits.rules import RoomState
 from ..visits.values import Form, Role
@@ -49,13 +49,20 @@ class CheckView(View):
     expected: bool | None = MISSING
 
 
-class QualityView(View):
-    """Seconds inside with sound and pictures, sent and received, at each level; `lost`: nothing came."""
+class LevelsView(View):
+    """Seconds inside at each level; `lost`: nothing came."""
 
     good: float
     poor: float
     sound_only: float
     lost: float
+
+
+class QualityView(View):
+    """How good sound and pictures were: those that they got, and those that others got of them."""
+
+    down: LevelsView
+    up: LevelsView
 
 
 class AttendedView(View):
@@ -131,7 +138,6 @@ class ReportView(View):
 
 def _attended(one: Attended, now: datetime, form: str) -> AttendedView:
     inside, waited = ([], []) if one.times is None else (one.times.inside, one.times.waited)
-    levels = None if one.times is None or form != "video" else one.times.levels
     return AttendedView(
         participant=one.participant,
         role=one.role,
@@ -144,8 +150,15 @@ def _attended(one: Attended, now: datetime, form: str) -> AttendedView:
         waited=[_stretch(stretch, now) for stretch in waited],
         waited_seconds=_seconds(waited, now),
         identity=[_check(check) for check in one.checks],
-        quality=None if levels is None else QualityView(**{name: one.total_seconds() for name, one in levels.items()}),
+        quality=None if one.times is None or form != "video" else _quality(one.times),
     )
+
+
+def _quality(times: Attendance) -> QualityView:
+    down, up = (
+        LevelsView(**{level: time.total_seconds() for level, time in times.levels[way].items()}) for way in WAYS
+    )
+    return QualityView(down=down, up=up)
 
 
 def _stretch(stretch: Stretch, now: datetime) -> StretchView:

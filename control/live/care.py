@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...sfu.types import Level, Reason
+from ...sfu.types import Level, Reason, Way
 from ..visits.rules import INSIDE
 from . import server_messages as said
 from . import telling, views
@@ -23,14 +23,14 @@ class Care:
         self._room = room
         self._record = record
 
-    def rate(self, to: str, key: str, level: Level, reason: Reason) -> None:
+    def rate(self, to: str, key: str, level: Level, reason: Reason, way: Way) -> None:
         """Media says, in its own names, how well `to` sees and hears `key`."""
         viewer, whom = self._room.by_key(to), self._room.by_key(key)
         if viewer is None or whom is None or viewer.state not in INSIDE or whom.state not in INSIDE:
             return
         viewer.quality[whom.participant] = said.Quality(participant=whom.participant, level=level, reason=reason)
         if viewer is whom:
-            self._write(viewer, viewer.troubles.quality(level, reason, self._room.now()))
+            self._write(viewer, viewer.troubles.quality(level, reason, way, self._room.now()))
 
     def look(self, present: Present, now: float) -> None:
         """Sees whether somebody needs to be phoned."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from ...sfu.types import Level, Reason, SlotView
+from ...sfu.types import Level, Reason, SlotView, Way
 from ..visits.values import Actor, Session
 from .client import Client
 from .conversation import Conversation, Deciding
@@ -164,7 +164,7 @@ class Live:
         if room in self.rooms:
             self.rooms[room].send_changed(participant, send)
 
-    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason) -> None:
+    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason, way: Way = "") -> None:
         """How well `to` sees and hears `participant`; where they are the same, how well media serves them at all."""
         if room in self.rooms:
-            self.rooms[room].quality(to, participant, level, reason)
+            self.rooms[room].quality(to, participant, level, reason, way)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...sfu.types import Device, Level, Person, Reason, SlotView, Wish
+from ...sfu.types import Device, Level, Person, Reason, SlotView, Way, Wish
 from ..visits.rules import INSIDE, State
 from ..visits.values import Arrival, RoomSnapshot
 from . import server_messages as said
@@ -360,9 +360,9 @@ class LiveRoom:
         if present is not None and present.client is not None:
             present.client.say(said.Send(**send))
 
-    def quality(self, to: str, key: str, level: Level, reason: Reason) -> None:
+    def quality(self, to: str, key: str, level: Level, reason: Reason, way: Way) -> None:
         """Media says how well a viewer sees and hears somebody."""
-        self.care.rate(to, key, level, reason)
+        self.care.rate(to, key, level, reason, way)
         if not self._applying:
             self.publish()
 

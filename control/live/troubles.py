@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...sfu.types import Level, Reason
+from ...sfu.types import Level, Reason, Way
 
 # Without an authenticated packet for 15 s: presence says "lost" after 5 of them.
 SILENT_AFTER_LOST = 10.0
@@ -56,6 +56,7 @@ class Troubles:
     degraded: Whose | None = None
     _level: Level = "good"
     _whose: Whose = "network"
+    _way: Way = "both"
     _pair_began: float | None = None
 
     @property
@@ -63,11 +64,11 @@ class Troubles:
         """Whether somebody who comes later should hear that they need to be phoned."""
         return self.asked or bool(self.told)
 
-    def quality(self, level: Level, reason: Reason, now: float) -> list[Happened]:
+    def quality(self, level: Level, reason: Reason, way: Way, now: float) -> list[Happened]:
         """Takes how well they themselves see, hear, are seen and heard."""
         self._level = level
         if level != "good":
-            self._whose = "device" if reason.endswith("phone") else "network"
+            self._whose, self._way = "device" if reason.endswith("phone") else "network", way or "both"
         return self._pair(now)
 
     def look(self, now: float, *, inside: bool, lost: bool, media: bool) -> list[Happened]:
@@ -115,7 +116,7 @@ class Troubles:
         bad = self._level != "good"
         if bad and self.degraded is None and (self._pair_began is None or now - self._pair_began >= BETWEEN_PAIRS):
             self.degraded, self._pair_began = self._whose, now
-            return [Happened("media.degraded", {"level": self._level, "reason": self._whose})]
+            return [Happened("media.degraded", {"level": self._level, "reason": self._whose, "way": self._way})]
         if not bad and self.degraded is not None:
             whose, self.degraded = self.degraded, None
             return [Happened("media.restored", {"level": "good", "reason": whose})]

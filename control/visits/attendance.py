@@ -10,6 +10,10 @@ from typing import Any, Literal
 # The levels that are written down (`media.degraded`), and `lost`: nothing came at all.
 Level = Literal["good", "poor", "sound_only", "lost"]
 LEVELS: tuple[Level, ...] = ("good", "poor", "sound_only", "lost")
+# What they saw and heard, and what others saw and heard of them.
+Way = Literal["down", "up"]
+WAYS: tuple[Way, ...] = ("down", "up")
+Levels = dict[Level, timedelta]
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ class Attendance:
     Attributes:
         inside: when they were let in and there; a network that was gone for less than five minutes is no gap.
         waited: when they were in the waiting room, being identified included.
-        levels: of the time inside, how much passed with their sound and pictures, sent and received, how good.
+        levels: of the time inside, how much passed with their sound and pictures how good, each way.
     """
 
     inside: list[Stretch] = field(default_factory=list)
     waited: list[Stretch] = field(default_factory=list)
-    levels: dict[Level, timedelta] = field(default_factory=lambda: {level: timedelta() for level in LEVELS})
+    levels: dict[Way, Levels] = field(
+        default_factory=lambda: {way: {level: timedelta() for level in LEVELS} for way in WAYS}
+    )
 
 
 def attendance(happened: Iterable[Happening], now: datetime) -> dict[str, Attendance]:
@@ -72,7 +78,7 @@ class _Walk:
         self._session: str | None = None
         self._since: datetime | None = None  # None also while they are in their place but the visit is over
         self._lost: datetime | None = None
-        self._level: Level = "good"
+        self._level: dict[Way, Level] = dict.fromkeys(WAYS, "good")
         self._marked: datetime | None = None  # up to where `levels` is filled in
 
     def take(self, one: Happening) -> None:
@@ -99,10 +105,12 @@ class _Walk:
             case "media.degraded":
                 self._mark(one.at)
                 level = one.data.get("level")
-                self._level = level if level in LEVELS else "poor"
+                for way in WAYS:
+                    if one.data.get("way", "both") in (way, "both"):
+                        self._level[way] = level if level in LEVELS else "poor"
             case "media.restored":
                 self._mark(one.at)
-                self._level = "good"
+                self._level = dict.fromkeys(WAYS, "good")
             case "room.updated" if one.data.get("fields") == ["participants"]:
                 self._move("out", None, one.at)  # the invitation was taken back
 
@@ -130,7 +138,7 @@ class _Walk:
             self._mark(at)
             self._stretches().append(Stretch(self._since, max(at, self._since)))
         self._since = self._marked = self._lost = None
-        self._level = "good"
+        self._level = dict.fromkeys(WAYS, "good")
 
     def _stretches(self) -> list[Stretch]:
         return self.found.inside if self._place == "inside" else self.found.waited
@@ -138,5 +146,6 @@ class _Walk:
     def _mark(self, at: datetime) -> None:
         if self._place != "inside" or self._marked is None or at <= self._marked:
             return
-        self.found.levels["lost" if self._lost is not None else self._level] += at - self._marked
+        for way in WAYS:
+            self.found.levels[way]["lost" if self._lost is not None else self._level[way]] += at - self._marked
         self._marked = at

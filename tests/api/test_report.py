@@ -48,7 +48,9 @@ async def a_visit(here: Installation, **fields: Any) -> Visit:
     assert reply.status == 200
     await visit.act("Patient", "admit")
     await here.pass_time(minutes=2)
-    await here.visits.happened(patient.id, "media.degraded", {"level": "sound_only", "reason": "network"})
+    await here.visits.happened(
+        patient.id, "media.degraded", {"level": "sound_only", "reason": "network", "way": "down"}
+    )
     await here.pass_time(minutes=2)
     await here.visits.happened(patient.id, "media.restored", {"level": "good", "reason": "network"})
     await here.pass_time(minutes=2)
@@ -71,7 +73,10 @@ async def test_a_report_says_who_was_there_from_when_to_when_and_how_well(here: 
     patient, host, relative = (of(body, visit, name) for name in ("Patient", "Doctor", "Relative"))
     assert patient["waited"] == [{"begins": at(1), "ends": at(4), "seconds": 180.0}]
     assert patient["attended"] == [{"begins": at(4), "ends": at(20), "seconds": 960.0}]
-    assert patient["quality"] == {"good": 780.0, "poor": 0.0, "sound_only": 120.0, "lost": 60.0}
+    assert patient["quality"] == {
+        "down": {"good": 780.0, "poor": 0.0, "sound_only": 120.0, "lost": 60.0},
+        "up": {"good": 900.0, "poor": 0.0, "sound_only": 0.0, "lost": 60.0},
+    }
     assert host["attended"] == [{"begins": at(3), "ends": at(15), "seconds": 720.0}]
     assert (relative["came"], relative["attended"], relative["quality"]) == (False, [], None)
     [check] = patient["identity"]

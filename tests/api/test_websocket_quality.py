@@ -93,7 +93,7 @@ async def test_quality_is_told_to_whom_it_concerns_and_again_to_a_page_that_come
     assert not [message for message in page.heard if message["type"] == "quality"], "nothing of anyone while one waits"
     await room.does(Verb.ADMIT, "Pat")
     await page.hears("admitted")
-    house.live.quality(room.id, room.ids["Pat"], room.ids["Car"], "sound_only", "your_network")
+    house.live.quality(room.id, room.ids["Pat"], room.ids["Car"], "sound_only", "your_network", "down")
     said = await page.hears("quality")
     assert said == {
         "type": "quality", "participant": room.ids["Car"], "level": "sound_only", "reason": "your_network"
@@ -132,9 +132,9 @@ async def test_ones_own_bad_quality_is_written_down_and_so_is_its_end(house: Hou
     await room.host("Car")
     page = await room.admitted("Pat")
     house.live.quality(room.id, room.ids["Car"], room.ids["Pat"], "poor", "their_network")
-    house.live.quality(room.id, room.ids["Pat"], room.ids["Pat"], "sound_only", "your_network")
+    house.live.quality(room.id, room.ids["Pat"], room.ids["Pat"], "sound_only", "your_network", "down")
     await page.hears("quality", participant=room.ids["Pat"], level="sound_only")
-    bad = ("Pat", "media.degraded", {"level": "sound_only", "reason": "network"})
+    bad = ("Pat", "media.degraded", {"level": "sound_only", "reason": "network", "way": "down"})
     await recorded(room, bad)
     house.live.quality(room.id, room.ids["Pat"], room.ids["Pat"], "good", "")
     await recorded(room, bad, ("Pat", "media.restored", {"level": "good", "reason": "network"}))

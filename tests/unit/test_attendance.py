@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from vardrum.control.visits.attendance import LEVELS, Attendance, Happening, Stretch, attendance
+from vardrum.control.visits.attendance import LEVELS, WAYS, Attendance, Happening, Stretch, attendance
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TYPES = (
@@ -51,7 +51,8 @@ def test_times_are_in_order_never_overlap_and_every_second_inside_has_one_level(
         for former, latter in pairwise(whole):
             assert (former.end or now) <= latter.start
         inside = sum((stretch.lasted(now) for stretch in found.inside), timedelta())
-        assert sum(found.levels.values(), timedelta()) == inside
+        for way in WAYS:
+            assert sum(found.levels[way].values(), timedelta()) == inside
 
 
 def walk(*told: tuple[int, str, dict[str, object]]) -> Attendance:
@@ -67,9 +68,25 @@ def test_a_short_outage_is_lost_time_and_no_gap() -> None:
         (10, "participant.left", {"session": "a"}),
     )
     assert found.inside == [Stretch(START, START + timedelta(seconds=100))]
-    assert {level: found.levels[level].total_seconds() for level in LEVELS} == {
-        "good": 70.0, "poor": 0.0, "sound_only": 0.0, "lost": 30.0,
-    }  # fmt: skip
+    for way in WAYS:
+        assert {level: found.levels[way][level].total_seconds() for level in LEVELS} == {
+            "good": 70.0, "poor": 0.0, "sound_only": 0.0, "lost": 30.0,
+        }  # fmt: skip
+
+
+def test_what_goes_from_somebody_can_be_bad_while_what_comes_is_good() -> None:
+    found = walk(
+        (0, "participant.admitted", {"session": "a"}),
+        (10, "media.degraded", {"level": "poor", "reason": "network", "way": "up"}),
+        (10, "media.restored", {"level": "good", "reason": "network"}),
+        (10, "media.degraded", {"level": "sound_only", "reason": "network"}),  # as before it was said which way
+        (10, "participant.left", {"session": "a"}),
+    )
+    seconds = {way: {level: time.total_seconds() for level, time in found.levels[way].items()} for way in WAYS}
+    assert seconds == {
+        "down": {"good": 30.0, "poor": 0.0, "sound_only": 10.0, "lost": 0.0},
+        "up": {"good": 20.0, "poor": 10.0, "sound_only": 10.0, "lost": 0.0},
+    }
 
 
 def test_what_a_second_browser_does_at_the_door_ends_nothing_inside() -> None:
@@ -81,4 +98,4 @@ def test_what_a_second_browser_does_at_the_door_ends_nothing_inside() -> None:
         (10, "participant.left", {"session": "a"}),
     )
     assert (found.inside, found.waited) == ([Stretch(START, START + timedelta(seconds=40))], [])
-    assert found.levels["lost"] == timedelta()
+    assert [found.levels[way]["lost"] for way in WAYS] == [timedelta(), timedelta()]

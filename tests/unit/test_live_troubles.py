@@ -67,19 +67,19 @@ def test_who_asks_is_heard_whatever_was_noticed_before_and_counts_once() -> None
 
 def test_quality_is_written_down_when_it_leaves_good_and_when_it_returns() -> None:
     troubles = Troubles()
-    assert troubles.quality("poor", "your_network", 0.0) == [
-        Happened("media.degraded", {"level": "poor", "reason": "network"})
+    assert troubles.quality("poor", "your_network", "down", 0.0) == [
+        Happened("media.degraded", {"level": "poor", "reason": "network", "way": "down"})
     ]
-    assert troubles.quality("sound_only", "your_phone", 1.0) == []
-    assert troubles.quality("good", "", 3.0) == [Happened("media.restored", {"level": "good", "reason": "network"})]
-    assert troubles.quality("poor", "your_phone", 5.0) == []
+    assert troubles.quality("sound_only", "your_phone", "both", 1.0) == []
+    assert troubles.quality("good", "", "", 3.0) == [Happened("media.restored", {"level": "good", "reason": "network"})]
+    assert troubles.quality("poor", "your_phone", "both", 5.0) == []
     assert run(troubles, 5, BETWEEN_PAIRS) == []
-    assert run(troubles, 10, 11) == [Happened("media.degraded", {"level": "poor", "reason": "device"})]
+    assert run(troubles, 10, 11) == [Happened("media.degraded", {"level": "poor", "reason": "device", "way": "both"})]
 
 
 def test_somebody_on_hold_has_no_quality() -> None:
     troubles = Troubles()
-    troubles.quality("poor", "your_network", 0.0)
+    troubles.quality("poor", "your_network", "up", 0.0)
     assert troubles.look(1.0, inside=False, lost=False, media=False) == []
     assert run(troubles, 20, 30) == []
 
@@ -95,7 +95,7 @@ def test_however_it_changes_there_is_one_pair_in_10_s_and_the_last_word_is_true(
     written: list[tuple[float, str]] = []
     level: Level = "good"
     for (level, reason), pause in changes:
-        written += [(now, one.type) for one in troubles.quality(level, reason, now)]
+        written += [(now, one.type) for one in troubles.quality(level, reason, "", now)]
         now += pause
     written += [
         (one_at, one.type)

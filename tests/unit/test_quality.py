@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from vardrum.sfu.quality import GOOD, Quality, Verdict
 
-POOR: Verdict = ("poor", "your_network")
-STILL: Verdict = ("sound_only", "your_network")
-LOST: Verdict = ("lost", "their_network")
+POOR = Verdict("poor", "your_network")
+STILL = Verdict("sound_only", "your_network")
+LOST = Verdict("lost", "their_network")
 
 
 def told(quality: Quality, verdicts: list[tuple[float, Verdict]]) -> list[tuple[float, Verdict]]:
@@ -38,7 +38,10 @@ def test_who_is_lost_is_told_at_once() -> None:
 
 
 def test_another_reason_is_told_as_patiently_as_an_improvement() -> None:
-    assert told(Quality(), [(0, POOR), (10, ("poor", "your_phone"))]) == [(2, POOR), (15, ("poor", "your_phone"))]
+    assert told(Quality(), [(0, POOR), (10, Verdict("poor", "your_phone"))]) == [
+        (2, POOR),
+        (15, Verdict("poor", "your_phone")),
+    ]
 
 
 def test_who_left_is_forgotten_with_what_was_said_of_them() -> None:

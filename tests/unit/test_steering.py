@@ -11,7 +11,7 @@ from vardrum.codecs import catalogue
 from vardrum.sfu import sdp, steering
 from vardrum.sfu.devices import Limits
 from vardrum.sfu.node import Node
-from vardrum.sfu.types import Level, MediaSettings, Offer, Person, Reason, SlotView
+from vardrum.sfu.types import Level, MediaSettings, Offer, Person, Reason, SlotView, Way
 
 CHROMIUM = (Path(__file__).parent / "data/sdp/offer-chromium-small.sdp").read_bytes().decode("ascii")
 FIREFOX = (Path(__file__).parent / "data/sdp/offer-firefox-small.sdp").read_bytes().decode("ascii")
@@ -84,7 +84,7 @@ class Ear:
 
     def expired(self, room: str, participant: str) -> None: ...
 
-    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason) -> None: ...
+    def quality(self, room: str, to: str, participant: str, level: Level, reason: Reason, way: Way) -> None: ...
 
 
 async def test_a_newcomer_without_vp8_changes_what_the_others_are_asked_for_and_leaving_changes_it_back() -> None:
