@@ -189,4 +189,9 @@ def record_eid(scene: Scene, session: models.Session, kept: dict[str, Any]) -> b
         level=kept["level"],
         expected=kept.get("expected"),
     )
-    return counts and kept.get("expected") is not False
+    accepted = counts and kept.get("expected") is not False
+    if accepted and session.state == State.WAITING and arrivals.needs_nobody(scene, participant, session):
+        # The host whom the portal had vouched for, and of whom only this was missing.
+        arrivals.take_over(scene, participant, session)
+        scene.move(session, Event.RETURN)
+    return accepted

@@ -186,25 +186,33 @@ def _first_hello(scene: Scene, participant: models.Participant, session: models.
     if scene.room.locked and not (session.vouched and returning):
         raise Refused("room-locked", "the room is locked: nobody new is let in")
     session.arrived_at = scene.now
-    straight = participant.host and (
-        session.vouched or (scene.world.policy.hosts_by_link and (current is None or current.connection != "connected"))
-    )
-    replaced = current if current is not None and current.state in INSIDE else None
-    if scene.inside(but=replaced) >= scene.room.max_participants:
-        straight = False
     if current is not None and current.state in (State.DENIED, State.REMOVED):
         # No link leads back in for them; a host who changes their mind finds the browser they are at now.
         session.state, session.reason, session.since = current.state, current.reason, scene.now
         participant.session = session.id
         scene.changed = True
-    elif straight:
-        _close_others(scene, participant, session)
-        participant.session = session.id
+    elif needs_nobody(scene, participant, session):
+        take_over(scene, participant, session)
         scene.move(session, Event.RETURN)
     else:
         if current is None or current.state == State.LEFT:
             participant.session = session.id
         scene.move(session, Event.ARRIVE)
+
+
+def needs_nobody(scene: Scene, participant: models.Participant, session: models.Session) -> bool:
+    """Whether nobody has to let them in: a host whom the portal vouches for, of whom all is known that must be."""
+    current = scene.current(participant)
+    by_link = scene.world.policy.hosts_by_link and (
+        current is None or current is session or current.connection != "connected"
+    )
+    replaced = current if current is not None and current.state in INSIDE else None
+    return (
+        participant.host
+        and (session.vouched or by_link)
+        and unmet(scene.room.identity_policy, Role(participant.role), views.identity(session.identity)) is None
+        and scene.inside(but=replaced) < scene.room.max_participants
+    )
 
 
 def _come_back(scene: Scene, participant: models.Participant, session: models.Session) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import pytest
+from vardrum.control.visits.values import Actor, Vouched
 from vardrum.tests.api.installation import Installation
 
 pytestmark = pytest.mark.both_databases
@@ -212,3 +215,31 @@ async def test_mute_is_told_to_whoever_listens(here: Installation) -> None:
     here.visits.subscribe_mutes(listen)
     assert (await visit.act("Patient", "mute", key=doctor.token)).status == 200
     assert heard == [(visit.ids["Patient"], visit.ids["Doctor"])]
+
+
+async def test_a_host_of_whom_too_little_is_known_waits_like_anyone(here: Installation) -> None:
+    visit = await here.book(identity_policy={"caregiver": "loa3"})
+    doctor = await visit.host()
+    assert await visit.state("Doctor") == "waiting"
+    refused = await visit.act("Doctor", "admit")
+    assert (refused.status, refused.problem) == (409, "identity-not-met")
+    weak = Vouched("freja", "loa2", "19700101-2384", "Dora Doctor")
+    strong = replace(weak, level="loa3")
+    by = Actor("freja", "Freja")
+    for who, state in ((weak, "waiting"), (strong, "admitted")):
+        kept = await here.visits.identity_of(doctor.id, who, by)
+        after, _ = await here.visits.record_eid(doctor.id, kept)
+        assert after.state == state
+    other = await here.book(identity_policy={"caregiver": "loa3"})
+    made = await here.ask("POST", other.of("Doctor") + "/sessions", {"identity": asdict(strong)})
+    opened = await here.ask("POST", "/v1/sessions", {"embed_token": made.body["embed_token"]}, key="")
+    assert (await here.visits.arrive(opened.body["id"])).state == "admitted"
+
+
+async def test_an_eid_lets_nobody_in_who_came_by_a_link(here: Installation) -> None:
+    visit = await here.book(identity_policy={"caregiver": "loa3"})
+    doctor = await visit.comes("Doctor")
+    who = Vouched("freja", "loa3", "19700101-2384", "Dora Doctor")
+    kept = await here.visits.identity_of(doctor.id, who, Actor("freja", "Freja"))
+    after, counts = await here.visits.record_eid(doctor.id, kept)
+    assert (after.state, counts) == ("waiting", True)
