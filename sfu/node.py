@@ -406,6 +406,8 @@ class Node:
                 self._running.measure(now)
                 if self._running.dead:
                     self.failed.set()
+                if not self._by_number and not self._places:
+                    continue  # at night: nobody is there to be measured
                 # Engines' numbers of peers are the node's: unique over all shards.
                 down, up = self._running.downlinks(), self._running.uplinks()
                 self._listen(now, up)
