@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
 from structlog.testing import capture_logs
 from vardrum.control.store import keys, queries
 from vardrum.control.store import store as module
@@ -500,3 +502,36 @@ async def test_a_server_that_is_not_there_is_said_without_its_password(
     assert sentence in str(caught.value)
     assert "unspoken" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+async def test_short_questions_are_answered_in_the_loops_thread_and_only_they(tmp_path: Path) -> None:
+    here, ran = threading.get_ident(), dict[str, bool]()
+    async with Store(tmp_path / "x.db") as store:
+        for brief in (True, False):
+            async with store.write(brief=brief) as transaction:
+                connection = await transaction.db.connection()
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                raw._conn.set_trace_callback(
+                    lambda statement: ran.update({statement.split()[0]: threading.get_ident() == here})
+                )
+                transaction.db.add(Tenant(id=f"t{brief}", name="T", created_at=NOW))
+                await transaction.db.flush()
+            raw._conn.set_trace_callback(None)
+            # A commit waits for the disk, whoever it is for.
+            assert (ran["INSERT"], ran["COMMIT"]) == (brief, False)
+            async with store.read(brief=brief) as db:
+                connection = await db.connection()
+                raw = (await connection.get_raw_connection()).driver_connection
+                raw._conn.create_function("thread", 0, threading.get_ident)
+                assert (await db.scalar(text("SELECT thread()")) == here) == brief
+
+
+async def test_a_long_question_inside_a_short_act_leaves_the_loop_alone(tmp_path: Path) -> None:
+    here = threading.get_ident()
+    async with Store(tmp_path / "x.db") as store, store.write(brief=True) as transaction:
+        connection = await transaction.db.connection()
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        raw._conn.create_function("thread", 0, threading.get_ident)
+        async with store.read() as db:
+            assert await db.scalar(text("SELECT thread()")) != here
+        assert await transaction.db.scalar(text("SELECT thread()")) == here
