@@ -103,7 +103,7 @@ async def test_times_and_counts_are_said_as_each_language_says_them(modules: Pag
     })()""")
     assert said["sv"][:2] == ["14:05", ["nyss", "1 min", "2 min", "3 min", "11 min", "1 tim 5 min"]]
     assert said["en"][1] == ["just now", "1 min", "2 min", "3 min", "11 min", "1 h 5 min"]
-    assert said["fi"][:2] == ["14.05", ["juuri nyt", "1 min", "2 min", "3 min", "11 min", "1 t 5 min"]]
+    assert said["fi"][:2] == ["14.05", ["hetki sitten", "1 min", "2 min", "3 min", "11 min", "1 t 5 min"]]
     time, passed, day, count = said["ar"]
     assert time == "14:05"
     plain = [text.replace("\u2068", "").replace("\u2069", "") for text in passed]
@@ -241,3 +241,30 @@ async def test_times_are_the_visits_wherever_the_device_is(portal: Portal, windo
     await console.wait_for("waiting-entry")
     text = await console.evaluate("document.querySelector('[data-testid=waiting-entry] .since').innerText")
     assert f"{before:%H:%M}" in text or f"{after:%H:%M}" in text
+
+
+async def test_the_word_on_a_weak_network_covers_no_picture_in_any_language(modules: Page) -> None:
+    await modules.tab.resize(320, 640)
+    found = await modules.evaluate("""(async () => {
+      const { choose } = await import('/static/js/i18n.js');
+      const { LANGUAGES } = await import('/static/js/languages.js');
+      const { el } = await import('/static/js/dom.js');
+      const { icon } = await import('/static/js/icons.js');
+      const { button } = await import('/static/js/shell.js');
+      const made = ['weak-network', 'weak-phone'].map((of) => el('div', { class: `banner ${of}`, 'data-banner': of },
+        icon('network'), el('p', { t: `banner.${of}` }), button('banner.phone-instead', {})));
+      const stage = el('section', { class: 'stage' });
+      const main = el('main', { class: 'room-main' }, stage, el('div', { class: 'banners' }, made));
+      document.getElementById('page').replaceChildren(main);
+      const found = [];
+      for (const tag of Object.keys(LANGUAGES)) {
+        await choose(tag);
+        for (const one of made) {
+          for (const other of made) other.hidden = other !== one;
+          const { bottom } = one.getBoundingClientRect();
+          if (bottom > stage.getBoundingClientRect().top) found.push([tag, one.innerText, bottom]);
+        }
+      }
+      return found;
+    })()""")
+    assert found == []
