@@ -113,3 +113,24 @@ async def test_only_the_microphones_section_of_an_answer_is_edited(modules: Page
     assert plain == original
     assert red == original.replace("SAVPF 111 63", "SAVPF 63 111", 1)
     assert slow == original.replace("red/48000/2\r\n", "red/48000/2\r\na=ptime:60\r\n", 1)
+
+
+async def test_whoever_knocks_in_the_moment_in_which_another_gives_up_is_told_of(modules: Page) -> None:
+    told = await modules.evaluate("""import('/static/js/people.js').then(({ People }) => {
+      const none = { others: [], participants: [], locked: false, video: true, can: () => true };
+      const visit = Object.assign(new EventTarget(), none, { queue: [] });
+      const people = new People(visit, {});
+      const spoken = people.element.querySelector('.unseen');
+      const told = [];
+      for (const names of [['Ada'], ['Bo'], ['Bo', 'Cy'], ['Cy'], []]) {
+        visit.queue = names.map((name) => ({
+          session: name, participant: name, display_name: name, role: 'patient', since: new Date().toISOString(),
+          state: 'waiting', identity: null, connection: 'connected',
+        }));
+        spoken.textContent = '';
+        people.update();
+        told.push(spoken.textContent);
+      }
+      return told;
+    })""")
+    assert told == ["Ada is in the waiting room", "Bo is in the waiting room", "Cy is in the waiting room", "", ""]
