@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import Playwright
+from playwright.async_api import Playwright, Route
 from vardrum.control.notify.words import WORDS
 from vardrum.control.pages import WEB
 from vardrum.tests.support.chromium import Chromium
@@ -268,3 +268,18 @@ async def test_the_word_on_a_weak_network_covers_no_picture_in_any_language(modu
       return found;
     })()""")
     assert found == []
+
+
+async def test_a_language_that_a_lost_network_kept_away_comes_when_it_is_back(portal: Portal, window: Window) -> None:
+    [patient] = await portal.book([{**PATIENT, "language": "fi"}], language="sv", **NO_DOCUMENTS)
+    page = await window.open(patient.name)
+    gone: list[str] = []
+
+    async def lose(route: Route) -> None:
+        gone.append(route.request.url)
+        await route.abort()
+
+    await raw(page).route("**/strings/fi.js", lose)  # another try has another address
+    await arrive(page, patient.join_url)
+    await says(page, "waiting", "Olet odotushuoneessa", deadline=15)
+    assert len(gone) == 1
