@@ -163,6 +163,7 @@ class WaitingView(View):
     display_name: str
     state: Literal["waiting", "identifying"]
     since: Shown
+    time_zone: str
     identity: IdentityView | None
     identified_as: str | None = MISSING
     expected: bool | None = MISSING
@@ -182,6 +183,7 @@ class WaitingView(View):
             display_name=one.participant.display_name,
             state="identifying" if arrival.identifying_host is not None else "waiting",
             since=arrival.since,
+            time_zone=one.visit.time_zone,
             identity=None if identity is None else IdentityView.of(identity),
             identified_as=None if identity is None else identity.name,
             expected=None if identity is None else identity.expected,

@@ -36,12 +36,21 @@ class WelcomeRoom(ServerMessage):
     care_unit: Mapping[str, Any]
     language: str
     starts_at: str
+    time_zone: Annotated[str, Field(description="IANA name: in it people are shown times")]
     form: Literal["video", "phone", "chat"]
     training: Annotated[bool, Field(description="an exercise: it counts in no statistics")]
     functions: Annotated[
         list[str],
         Field(description="what is on: `chat screen sms eid feedback link_join`; what isn't listed is refused"),
     ]
+    texts: Annotated[
+        Mapping[str, Mapping[str, str]] | None,
+        Field(
+            exclude_if=_nothing,
+            description="to patients and whom they bring, until they are let in: what the care unit wants them to know,"
+            " by subject (`fee preparation physical_visit`) and language (`sv en fi ar`)",
+        ),
+    ] = None
 
 
 class WelcomeParticipant(ServerMessage):

@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import cast
 
 from ...sfu.types import Person, Welcome
-from ..visits.rules import RoomState, State
-from ..visits.values import Arrival, Form, Identity, Participant, RoomSnapshot
+from ..visits.care_units import ACCOMPANYING
+from ..visits.rules import INSIDE, RoomState, State
+from ..visits.values import Arrival, Form, Identity, Participant, Role, RoomSnapshot
 from . import server_messages as said
 from .present import Present
 
 OVER = frozenset({RoomState.ENDED, RoomState.CANCELLED})
+# Whom a care unit's texts are for: who is cared for, and who comes because of them.
+VISITING = ACCOMPANYING | {Role.PATIENT}
 
 
 def rfc3339(at: datetime) -> str:
@@ -133,6 +136,14 @@ def fallback(room: RoomSnapshot, participant: str) -> said.Fallback:
     return said.Fallback(participant=participant, phone_available=bool(whom and whom.phone))
 
 
+def _unit_texts(room: RoomSnapshot, whom: Participant | None, state: State | None) -> dict[str, dict[str, str]] | None:
+    # Whoever has been let in, or has come to work, has no use for them, and may be on a network where they cost.
+    if whom is None or whom.host or whom.role not in VISITING or state in INSIDE:
+        return None
+    texts = {subject: {tag: text for tag, text in said.items() if text} for subject, said in room.unit.texts.items()}
+    return {subject: said for subject, said in texts.items() if said} or None
+
+
 def welcome(room: RoomSnapshot, participant: str, state: State | None, media: Welcome) -> said.WelcomeSaid:
     """What everyone who says hello may know, whether they are let in or not."""
     whom = person(room, participant)
@@ -151,9 +162,11 @@ def welcome(room: RoomSnapshot, participant: str, state: State | None, media: We
             },
             language=room.language,
             starts_at=rfc3339(room.starts_at),
+            time_zone=room.time_zone,
             form=cast(Form, room.form),
             training=room.training,
             functions=sorted(room.functions),
+            texts=_unit_texts(room, whom, state),
         ),
         participant=said.WelcomeParticipant(
             id=participant,

@@ -251,7 +251,8 @@ class Scene:
         self.need_live()
         if self.state is RoomState.SCHEDULED:
             opens_at = self.room.opens_at.isoformat()
-            raise Refused("not-open-yet", f"the room opens at {opens_at}", extra={"opens_at": opens_at})
+            extra = {"opens_at": opens_at, "time_zone": self.room.time_zone}
+            raise Refused("not-open-yet", f"the room opens at {opens_at}", extra=extra)
 
     def start_if_met(self) -> None:
         """A visit is in progress from when a host and someone else were first both connected."""

@@ -4,7 +4,7 @@
 //   <vardrum-visit token="vre_…" lang="sv"></vardrum-visit>
 //
 // Attributes: `token`, an embed_token that the portal's server got for whom it has logged in (good once, for 60 s; a new
-// one starts over), and `lang`, "sv" or "en". `leave()` leaves the visit; `state` is the last event's name. Taken out of
+// one starts over), and `lang`: "sv", "en", "fi" or "ar". `leave()` leaves the visit; `state` is the last event's name. Taken out of
 // the page it is as when a tab is closed: the place is kept for five minutes. Events (`vardrum:…`) go up through shadow
 // roots and say where the person is, never who: see EVENTS. `detail` is {code} for an error and {} otherwise.
 //
@@ -13,6 +13,8 @@
 const SERVER = new URL(import.meta.url).origin;
 const TOKEN = /^vre_[\w-]+\.([a-z0-9][a-z0-9-]{0,62})\.part_[0-9a-f-]{36}$/u;
 const LOADS_WITHIN = 20000;
+// What the frame is called for those who hear the portal's page read out.
+const TITLES = { sv: "Videobesök", en: "Video visit", fi: "Videokäynti", ar: "زيارة عبر الفيديو" };
 
 export const ALLOW = [
   "camera", "microphone", "display-capture", "autoplay", "fullscreen", "screen-wake-lock", "speaker-selection",
@@ -115,7 +117,7 @@ export class VardrumVisit extends HTMLElement {
   }
 
   #title() {
-    return this.lang.startsWith("en") ? "Video visit" : "Videobesök";
+    return TITLES[this.lang.split("-")[0].toLowerCase()] ?? TITLES.sv;
   }
 
   #say(command) {

@@ -155,6 +155,29 @@ async def test_pages_hear_what_is_on_and_what_kind_of_visit_it_is(house: House) 
     assert told["care_unit"] == {"name": "Ward 7", "phone": "+4621123456"}, "the unit's own number"
 
 
+async def test_who_waits_hears_what_the_unit_wants_known_and_nobody_else_does(house: House) -> None:
+    people = (*PEOPLE, ("Rel", Role.RELATIVE), ("Int", Role.INTERPRETER))
+    told = await welcome(house, await house.room(*people), "Pat")
+    assert "texts" not in told, "a unit that has said nothing"
+    assert told["time_zone"] == "Europe/Stockholm"
+
+    units = CareUnits(house.store, house.visits.policy, house.visits.clock, house.visits.units)
+    texts = {**TEXTS, "preparation": {"sv": ""}}
+    await units.replace("demo", "Ward 7", UnitSettings(texts=texts), version=None)
+    room = await house.room(*people)
+    said = {"fee": TEXTS["fee"], "physical_visit": TEXTS["physical_visit"]}
+    for name in ("Pat", "Rel"):
+        assert (await welcome(house, room, name))["texts"] == said
+    for name in ("Int", "Car"):
+        assert "texts" not in await welcome(house, room, name)
+    room = await house.room(*people)
+    token = await room.token("Pat")
+    await (await house.hello(token)).hears("welcome")
+    await room.does(Verb.ADMIT, "Pat")
+    again = await house.hello(token)
+    assert "texts" not in (await again.hears("welcome"))["room"], "they are in now"
+
+
 async def test_words_and_screens_that_are_off_are_refused_to_everyone(house: House) -> None:
     await choose(house)
     room = await house.room(*PEOPLE)

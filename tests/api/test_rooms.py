@@ -211,6 +211,7 @@ async def test_a_room_can_be_moved_and_its_links_keep_working(here: Installation
     early = await here.ask("POST", "/v1/sessions", {"invite": visit.links["Patient"]}, key="")
     assert (early.status, early.problem) == (409, "not-open-yet")
     assert early.body["opens_at"].startswith("2026-03-05T08:45:00")
+    assert early.body["time_zone"] == "Europe/Stockholm", "what people are shown it in"
     await here.pass_time(days=2, hours=23, minutes=45)
     assert (await visit.room())["state"] == "open"
     await visit.comes("Patient")

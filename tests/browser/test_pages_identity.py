@@ -181,6 +181,9 @@ async def test_staff_see_who_waits_in_all_rooms_and_come_in_by_one_press(portal:
     await becomes(console, "document.title.startsWith('(1)')", "one waits still")
     await console.click("log-out")
     await console.wait_for("staff-log-in")
+    left = await console.evaluate("document.title + document.body.innerText")
+    assert "Sara Lind" not in left, "the next one at this computer doesn't read whose it was"
+    assert "(1)" not in left
 
 
 @pytest.mark.timeout(120)

@@ -11,47 +11,10 @@ from playwright.async_api import Playwright
 from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Portal
+from vardrum.tests.support.shape import fits
 from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window
 from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, admit, arrive, until
-
-WIDTHS = ((320, 640), (390, 844), (844, 390), (768, 1024), (1280, 800))
-
-SMALL_TARGETS = """[...document.querySelectorAll('button, select, input, textarea, a')]
-  .map((e) => [e.dataset.testid ?? e.innerText, e.getBoundingClientRect()])
-  .filter(([, box]) => box.width && (box.width < 24 || box.height < 24)).map(([name]) => name)"""
-
-# WCAG 2.2, 1.4.3, for text on plain ground; what lies over pictures has a ground of its own or none to measure.
-PALE = """(() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const [r, g, b, a = 1] = parse(getComputedStyle(e).backgroundColor);
-      if (a === 1) return [r, g, b];
-      if (a > 0) return null;
-    }
-    return [255, 255, 255];
-  };
-  const pale = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.getClientRects().length) continue;
-    if (element.closest(':disabled, .unseen, noscript')) continue;
-    const behind = ground(element);
-    if (!behind) continue;
-    const [a, b] = [light(parse(getComputedStyle(element).color)), light(behind)];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) pale.push([walker.currentNode.data.trim().slice(0, 40), ratio.toFixed(2)]);
-  }
-  return pale;
-})()"""
-
-UNNAMED = """[...document.querySelectorAll('button')].filter((e) => e.getClientRects().length
-  && !(e.getAttribute('aria-label') ?? e.innerText).trim()).map((e) => e.outerHTML.slice(0, 120))"""
 
 
 @pytest.fixture
@@ -60,17 +23,6 @@ async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
     chromium = await Chromium.start(playwright, sound=speech(made, "en"))
     yield Window(chromium)
     await chromium.stop()
-
-
-async def fits(page: Page) -> None:
-    """Nothing sticks out at any width, everything can be tapped, read and named."""
-    for width, height in WIDTHS:
-        await page.tab.resize(width, height)
-        wide = await page.evaluate("document.scrollingElement.scrollWidth")
-        assert wide <= width, f"{page.name} is {wide} px wide on a screen of {width}"
-        assert await page.evaluate(SMALL_TARGETS) == [], f"at {width}"
-        assert await page.evaluate(PALE) == [], f"at {width}"
-        assert await page.evaluate(UNNAMED) == [], f"at {width}"
 
 
 @pytest.mark.timeout(120)
@@ -163,9 +115,22 @@ async def test_only_the_microphones_section_of_an_answer_is_edited(modules: Page
     assert slow == original.replace("red/48000/2\r\n", "red/48000/2\r\na=ptime:60\r\n", 1)
 
 
-async def test_both_languages_say_the_same_things(modules: Page) -> None:
-    swedish, english = await modules.evaluate("""Promise.all(['sv', 'en'].map((tag) =>
-      import(`/static/js/strings/${tag}.js`).then((m) => Object.entries(m.default))))""")
-    assert {key for key, _ in swedish} == {key for key, _ in english}
-    places = {key: sorted(part.partition("}")[0] for part in text.split("{")[1:]) for key, text in swedish}
-    assert places == {key: sorted(part.partition("}")[0] for part in text.split("{")[1:]) for key, text in english}
+async def test_whoever_knocks_in_the_moment_in_which_another_gives_up_is_told_of(modules: Page) -> None:
+    told = await modules.evaluate("""import('/static/js/people.js').then(({ People }) => {
+      const none = { others: [], participants: [], locked: false, video: true, can: () => true };
+      const visit = Object.assign(new EventTarget(), none, { queue: [] });
+      const people = new People(visit, {});
+      const spoken = people.element.querySelector('.unseen');
+      const told = [];
+      for (const names of [['Ada'], ['Bo'], ['Bo', 'Cy'], ['Cy'], []]) {
+        visit.queue = names.map((name) => ({
+          session: name, participant: name, display_name: name, role: 'patient', since: new Date().toISOString(),
+          state: 'waiting', identity: null, connection: 'connected',
+        }));
+        spoken.textContent = '';
+        people.update();
+        told.push(spoken.textContent);
+      }
+      return told;
+    })""")
+    assert told == ["Ada is in the waiting room", "Bo is in the waiting room", "Cy is in the waiting room", "", ""]

@@ -34,6 +34,11 @@ def tab(page: Page) -> ChromiumTab:
     return cast(ChromiumTab, page.tab)
 
 
+async def speak(page: Page, language: str) -> None:
+    """Choose a language, as people do."""
+    await raw(page).locator('[data-testid="language"]').select_option(language)
+
+
 async def says(page: Page, testid: str, words: str, *, deadline: float = 10.0) -> None:
     """Until the element with this test id shows `words`."""
 

@@ -1,8 +1,8 @@
 // Staff's console: who waits in all rooms of the care unit now, today's visits, and the way into each.
 
 import { el, keyed, setText, show } from "./dom.js";
-import { bind, clock, onLanguage, t, waited } from "./i18n.js";
-import { chime } from "./meter.js";
+import { bind, bindAttribute, clock, onLanguage, ready, t, waited } from "./i18n.js";
+import { chime, mayChime } from "./meter.js";
 import { connectionDot, identityChip } from "./people.js";
 import { call } from "./session.js";
 import { button, card, Shell } from "./shell.js";
@@ -19,9 +19,10 @@ document.getElementById("page").replaceChildren(shell.element);
 let board = null;
 
 onLanguage(() => (board ? board.update() : (document.title = t("console.title"))));
-document.title = t("console.title");
 
 async function start() {
+  await ready;
+  document.title = t("console.title");
   const told = new URLSearchParams(location.hash.slice(1));
   history.replaceState(null, "", location.pathname);
   if (told.has("code")) return redeem(told.get("code"));
@@ -50,6 +51,9 @@ function choose(code, units) {
 
 async function logIn(error = null) {
   forget();
+  // The next one at this computer must not read whose it was.
+  shell.about(null);
+  document.title = t("console.title");
   let logins = [];
   try {
     logins = (await call("GET", `/v1/staff/logins?tenant=${encodeURIComponent(tenant)}`)).items;
@@ -100,6 +104,7 @@ class Board {
   #rooms = [];
   #known = null; // sessions that have been sounded
   #stale = false;
+  #silent = false; // the browser wants a tap before it sounds
   #list;
   #today;
   #parts;
@@ -114,7 +119,7 @@ class Board {
     this.#list = el("ul", { class: "cards", testid: "console-waiting" });
     this.#today = el("ul", { class: "rows", testid: "console-rooms" });
     const sound = button("console.sound-on", {
-      symbol: "sound", testid: "mute-console", "aria-pressed": "false", click: () => this.#mute(!muted()),
+      symbol: "sound", testid: "mute-console", click: () => this.#mute(!this.#silent && !muted()),
     });
     const out = button("console.log-out", { kind: "quiet", testid: "log-out", click: () => void this.#logOut() });
     const heading = el("h1", { tabindex: "-1" });
@@ -136,6 +141,7 @@ class Board {
       this.#today,
     );
     this.update();
+    void this.#listen();
     this.#ticker.onmessage = () => void this.#tick();
     void this.#tick();
   }
@@ -150,8 +156,7 @@ class Board {
     const count = this.#waiting.length;
     document.title = `${count > 0 ? `(${count}) ` : ""}${t("console.title")} – ${this.#session.care_unit}`;
     bind(heading, "console.waiting", { count });
-    bind(sound.querySelector("span"), muted() ? "console.sound-off" : "console.sound-on");
-    sound.setAttribute("aria-pressed", String(muted()));
+    bind(sound.querySelector("span"), muted() ? "console.sound-off" : this.#silent ? "banner.unblock" : "console.sound-on");
     show(stale, this.#stale);
     show(nobody, count === 0);
     show(none, this.#rooms.length === 0);
@@ -189,7 +194,7 @@ class Board {
     const come = this.#waiting.filter((one) => !this.#known?.has(one.session));
     this.#known = new Set(this.#waiting.map((one) => one.session));
     if (come.length > 0) {
-      if (!muted()) void chime().catch(() => undefined);
+      if (!muted()) void this.#listen().then(() => chime()).catch(() => undefined);
       setText(this.#parts.spoken, t("people.arrived", { name: come[come.length - 1].display_name }));
     }
     this.update();
@@ -225,14 +230,14 @@ class Board {
       identity: el("span", { class: "chip" }),
       away: el("p", { class: "second", t: "console.away" }),
     };
-    const go = button("console.open", { kind: "primary", testid: "open-visit", click: () => void this.#go(first.room) });
+    parts.go = button("console.open", { kind: "primary", testid: "open-visit", click: () => void this.#go(first.room) });
     const made = el(
       "li",
       { class: "person-card", testid: "waiting-entry", "data-participant": first.participant, "data-room": first.room },
       el("div", { class: "person-head" }, parts.connection, el("div", {}, parts.name, parts.about), parts.since),
       parts.identity,
       parts.away,
-      el("div", { class: "person-actions" }, go),
+      el("div", { class: "person-actions" }, parts.go),
     );
     made.parts = parts;
     return made;
@@ -240,7 +245,7 @@ class Board {
 
   #row(first) {
     const parts = {
-      time: el("strong", { class: "console-time" }),
+      time: el("strong", { class: "console-time", dir: "ltr" }),
       title: el("span", { class: "console-what" }),
       state: el("span", { class: "chip" }),
       people: el("span", { class: "about" }),
@@ -268,6 +273,12 @@ class Board {
     }
   }
 
+  // A console that only looks as if it sounded would leave somebody waiting.
+  async #listen() {
+    this.#silent = !(await mayChime().catch(() => false));
+    if (!this.#closed) this.update();
+  }
+
   #mute(on) {
     try {
       if (on) localStorage.setItem(MUTED, "1");
@@ -275,8 +286,8 @@ class Board {
     } catch {
       mutedHere = on;
     }
-    if (!on) void chime().catch(() => undefined);
     this.update();
+    if (!on) void this.#listen().then(() => chime()).catch(() => undefined);
   }
 
   async #logOut() {
@@ -304,22 +315,25 @@ function muted() {
 }
 
 function fillCard(made, one) {
-  const { connection, name, about, since, identity, away } = made.parts;
+  const { connection, name, about, since, identity, away, go } = made.parts;
   made.dataset.reachable = String(one.reachable);
   made.dataset.state = one.state;
   connectionDot(connection, one.connection);
   setText(name, one.display_name);
   setText(about, [t(`role.${one.role}`), one.title, one.training && t("console.training")].filter(Boolean).join(" · "));
-  bind(since, "people.since", { time: clock(one.since), waited: waited(one.since) });
+  bind(since, "people.since", () => ({ time: clock(one.since, one.time_zone), waited: waited(one.since) }));
   identityChip(identity, one.identity, one.expected, one.identified_as);
   show(away, !one.reachable);
+  bindAttribute(go, "aria-label", "console.open-name", { name: one.display_name });
 }
 
 function fillRow(made, room, waiting) {
   const { time, title, state, people, go } = made.parts;
   const count = waiting.filter((one) => one.room === room.id).length;
   made.dataset.state = room.state;
-  setText(time, `${clock(room.starts_at, room.time_zone)}–${clock(room.ends_at, room.time_zone)}`);
+  const from = clock(room.starts_at, room.time_zone);
+  setText(time, `${from}–${clock(room.ends_at, room.time_zone)}`);
+  bindAttribute(go, "aria-label", "console.open-name", { name: [from, room.title].filter(Boolean).join(" ") });
   setText(title, [room.title || t("page.title"), room.training && t("console.training")].filter(Boolean).join(" · "));
   bind(state, `console.state.${room.state}`);
   state.classList.toggle("known", room.state === "in_progress");

@@ -1,6 +1,9 @@
 // Making elements. Text always goes in as text nodes: nothing a participant wrote is ever parsed as markup.
 
 import { bind, bindAttribute } from "./i18n.js";
+import { LETTERS_FROM_THE_RIGHT } from "./languages.js";
+
+const NUMBER = /(\+?\d[\d\u0020\u00a0().:/\u2013-]*\d)/u;
 
 /**
  * An element. Options: `class`, `on: {event: handler}`, `t: key | [key, params]` (translated text),
@@ -34,11 +37,20 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** What somebody wrote, and it differs: a phone number in it must not be turned about by letters from the right. */
+export function setWords(node, text) {
+  if (node.textContent === text) return;
+  const parts = LETTERS_FROM_THE_RIGHT.test(text) ? text.split(NUMBER) : [text];
+  node.replaceChildren(...parts.map((part, index) => (index % 2 === 1 ? el("bdi", { dir: "ltr" }, part) : part)));
+}
+
 /** Two letters for somebody without a picture. */
 export function initials(name) {
   const words = name.trim().split(/\s+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
-  return letters.map((word) => [...word][0].toLocaleUpperCase()).join("") || "?";
+  // A non-joiner between them: Arabic letters would be drawn as one word.
+  const joint = /\p{Script=Arabic}/u.test(name) ? "\u200c" : "";
+  return letters.map((word) => [...word][0].toLocaleUpperCase()).join(joint) || "?";
 }
 
 /**

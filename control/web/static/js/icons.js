@@ -27,8 +27,12 @@ const PATHS = {
   clock: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18Z M12 7v5.200l3.2 2",
   info: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18Z M12 11v5 M12 8h.01",
   shield: "M12 3.5 19 6v5.500c0 4.3-2.8 7.6-7 9-4.2-1.4-7-4.7-7-9V6l7-2.500Z M9 12l2.2 2.200L15.2 10",
+  globe: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18Z M3.500 9.500h17 M3.500 14.500h17 M12 3c-2.4 2.500-3.6 5.500-3.6 9s1.2 6.500 3.6 9c2.4-2.500 3.6-5.500 3.6-9S14.400 5.500 12 3Z",
   wave: "M4 10v4 M8 7v10 M12 4v16 M16 7v10 M20 10v4",
 };
+
+// They point the way that one reads, and turn with it.
+const POINTING = new Set(["back", "send"]);
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -37,7 +41,7 @@ export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const path = document.createElementNS(SVG, "path");
   svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
+  svg.setAttribute("class", POINTING.has(name) ? "icon pointing" : "icon");
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("focusable", "false");
   path.setAttribute("d", PATHS[name]);

@@ -9,14 +9,14 @@ import { button } from "./shell.js";
 const ROLES = ["relative", "interpreter", "caregiver", "other"];
 
 export function askInvitation(visit) {
-  const name = el("input", { id: "invite-name", testid: "invite-name", maxlength: "200", autocomplete: "off", required: true });
+  const name = el("input", { id: "invite-name", testid: "invite-name", maxlength: "200", dir: "auto", autocomplete: "off", required: true });
   const role = el(
     "select",
     { id: "invite-role", testid: "invite-role" },
     ROLES.map((one) => el("option", { value: one, t: `role.${one}` })),
   );
   const wrong = el("p", { class: "wrong", role: "alert", hidden: true });
-  const link = el("input", { id: "invite-link", testid: "invite-link", readonly: true });
+  const link = el("input", { id: "invite-link", testid: "invite-link", dir: "ltr", readonly: true });
   const copy = button("invite.copy", { kind: "primary", symbol: "copy", testid: "copy-link", click: () => void copied() });
   const done = el(
     "div",

@@ -1,7 +1,7 @@
 // Where one is before and after the visit: waiting, held, not let in, over; each with a sentence and a next step.
 
 import { unitPhone } from "./byphone.js";
-import { el, show, setText } from "./dom.js";
+import { el, setWords, show } from "./dom.js";
 import { feedback } from "./feedback.js";
 import { askPhone } from "./help.js";
 import { eidCard } from "./eid.js";
@@ -9,6 +9,7 @@ import { bind, clock, waited } from "./i18n.js";
 import { icon } from "./icons.js";
 import { Preview } from "./preview.js";
 import { button, card } from "./shell.js";
+import { unitTexts } from "./unit.js";
 
 /** Waiting, held or connecting: nothing to do but to stay. */
 export class Waiting {
@@ -22,6 +23,7 @@ export class Waiting {
   #phone;
   #timer;
   #eid;
+  #unit;
   #onState = () => this.#update();
   #onLines = () => this.#write();
   #onNetwork = () => this.#update();
@@ -30,6 +32,7 @@ export class Waiting {
     this.#visit = visit;
     this.#preview = visit.video ? new Preview(devices, { compact: true }) : null;
     this.#eid = visit.eid ? eidCard(visit.eid) : null;
+    this.#unit = unitTexts(visit);
     this.#title = el("h1", {});
     this.#lines = [el("p", { class: "lead" }), el("p", {})];
     this.#since = el("p", { class: "since" });
@@ -56,7 +59,7 @@ export class Waiting {
           button("bar.leave", { kind: "quiet", testid: "leave", click: () => visit.leave() }),
         ),
       ),
-      el("div", { class: "waiting-side" }, this.#eid?.element, this.#preview?.element),
+      el("div", { class: "waiting-side" }, this.#eid?.element, this.#unit.element, this.#preview?.element),
     );
     visit.addEventListener("state", this.#onState);
     visit.addEventListener("network", this.#onNetwork);
@@ -96,8 +99,9 @@ export class Waiting {
     const { state, detail, room } = this.#visit;
     show(this.#since, state === "waiting" && Boolean(detail.since));
     if (!detail.since) return;
-    const time = clock(detail.since, room?.time_zone);
-    bind(this.#since, "wait.since", { time, waited: waited(detail.since) });
+    bind(this.#since, "wait.since", () => ({
+      time: clock(detail.since, room?.time_zone), waited: waited(detail.since),
+    }));
   }
 
   #write() {
@@ -105,8 +109,8 @@ export class Waiting {
     show(this.#letters, letters.length > 0);
     this.#letters.replaceChildren(
       ...letters.map((line) => {
-        const text = el("p");
-        setText(text, line.text);
+        const text = el("p", { dir: "auto" });
+        setWords(text, line.text);
         return el("div", { class: "letter" }, el("strong", { t: "wait.letter" }), text);
       }),
     );
@@ -116,6 +120,7 @@ export class Waiting {
     clearInterval(this.#timer);
     this.#preview?.close();
     this.#eid?.close();
+    this.#unit.close();
     this.#visit.removeEventListener("state", this.#onState);
     this.#visit.removeEventListener("network", this.#onNetwork);
     this.#visit.chat.removeEventListener("lines", this.#onLines);
@@ -146,7 +151,11 @@ export function outcome(visit, again) {
   }
   const said = card({ symbol, tone, title: `out.${visit.state}`, lines, actions, testid: `state-${visit.state}` });
   const reason = visit.detail.reason;
-  if (reason) said.querySelector("p").after(el("blockquote", {}, reason));
+  if (reason) {
+    const quoted = el("blockquote", { dir: "auto" });
+    setWords(quoted, reason);
+    said.querySelector("p").after(quoted);
+  }
   const asked = ["ended", "left"].includes(visit.state) && visit.asks;
   // Beside the card and not in it: the card is read out whole whenever it changes.
   return asked ? el("div", {}, said, feedback(visit)) : said;

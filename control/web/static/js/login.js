@@ -2,7 +2,7 @@
 // good only for the session that began, and it goes to that session's page: in the window that opened this one, or in
 // this very tab.
 
-import { onLanguage, t } from "./i18n.js";
+import { onLanguage, prefer, t } from "./i18n.js";
 import { BEGAN_AT, MESSAGE, OUTCOME, POPUP } from "./eid.js";
 import { call } from "./session.js";
 import { button, card, Shell } from "./shell.js";
@@ -10,7 +10,6 @@ import { button, card, Shell } from "./shell.js";
 const shell = new Shell();
 document.getElementById("page").replaceChildren(shell.element);
 onLanguage(title);
-title();
 
 const told = new URLSearchParams(location.hash.slice(1));
 history.replaceState(null, "", location.pathname);
@@ -33,6 +32,7 @@ function begin() {
   addEventListener("message", ({ origin, source, data }) => {
     if (origin !== location.origin || source !== opener || data?.type !== MESSAGE || !data.start) return;
     const { provider, token, language } = data.start;
+    void prefer(language);
     call("POST", `/v1/oidc/${encodeURIComponent(provider)}/start`, { token, body: { language }, cookies: true }).then(
       (started) => location.assign(started.location),
       ({ status }) => back({ code: null, error: status === 0 || status >= 500 ? "unavailable" : "failed" }),

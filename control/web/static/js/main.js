@@ -4,7 +4,7 @@ import { Check } from "./check.js";
 import { Devices } from "./devices.js";
 import { el } from "./dom.js";
 import { expose } from "./hook.js";
-import { bind, dayAndClock, onLanguage, prefer, suggest, t } from "./i18n.js";
+import { bind, dayAndClock, onLanguage, prefer, ready, suggest, t } from "./i18n.js";
 import { outcome, Waiting } from "./lobby.js";
 import { chime } from "./meter.js";
 import { patientRoom } from "./patient.js";
@@ -17,6 +17,7 @@ import { Visit } from "./visit.js";
 import { keepAwake } from "./wake.js";
 
 const AGAIN = 2000;
+const SPEAKS_WITHIN = 3000; // nobody is kept from going in because a language is slow to come
 // Refusals of what a person did by hand are told; the rest mends itself.
 const TOLD = new Set(["identify", "admit", "hold", "deny", "remove", "mute", "identity", "lock", "unlock", "end", "sharing", "help"]);
 const ROOM = ["identifying", "admitted"];
@@ -66,14 +67,15 @@ function say(options) {
 }
 
 async function start() {
+  await ready;
   title();
   say({ symbol: "clock", title: "open.title", lines: ["open.text"], testid: "opening" });
   if (!isSecureContext) return problem("insecure");
   const address = await readAddress();
   portal = new Portal(address.portal);
   portal.say("ready");
-  portal.listen({ leave: () => visit && !ENDS.includes(visit.state) && visit.leave(), lang: ({ lang }) => prefer(lang) });
-  prefer(address.lang);
+  portal.listen({ leave: () => visit && !ENDS.includes(visit.state) && visit.leave(), lang: ({ lang }) => void prefer(lang) });
+  void prefer(address.lang);
   const doorway = new Doorway(address);
   if (!doorway.possible) return refused(doorway, new Refusal(404, { type: "/no-link" }));
   await open(doorway);
@@ -86,6 +88,8 @@ async function open(doorway) {
   } catch (refusal) {
     return refused(doorway, refusal);
   }
+  const speaks = suggest(session.about?.language);
+  if (!doorway.joined) await Promise.race([speaks, new Promise((resolve) => setTimeout(resolve, SPEAKS_WITHIN))]);
   arrive(doorway, session);
 }
 
@@ -100,7 +104,7 @@ function refused(doorway, refusal) {
   }
   if (name === "not-open-yet") {
     const opens = document.opens_at ?? document.extra?.opens_at;
-    problem("not-open", { time: opens ? dayAndClock(opens, document.time_zone) : "" }, again);
+    problem("not-open", () => ({ time: opens ? dayAndClock(opens, document.time_zone) : "" }), again);
     const wait = opens ? Date.parse(opens) - Date.now() : 0;
     // Looks again when it opens, with some seconds' spread; a far day needs no timer at all.
     if (wait < 12 * 3600 * 1000) setTimeout(again, Math.max(3000, wait + Math.random() * 3000));
@@ -129,7 +133,6 @@ function problem(name, params = {}, again = null) {
 
 function arrive(doorway, session) {
   const about = session.about ?? null; // {care_unit, title, language, display_name}, where the server tells it
-  if (about?.language) suggest(about.language);
   shell.about(about);
   slots.attach(null);
   slots = new Slots(document.getElementById("sounds"));

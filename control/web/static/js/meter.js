@@ -49,13 +49,18 @@ export class Meter {
   }
 }
 
+/** Whether a page may sound now. Without a tap browsers let it wait for one, however long. */
+export async function mayChime() {
+  const audio = audioContext();
+  if (!audio) return false;
+  await Promise.race([audio.resume(), new Promise((resolve) => setTimeout(resolve, 300))]);
+  return audio.state === "running";
+}
+
 /** A short, soft chime, so that somebody hears that the loudspeaker works; resolves when it is over. */
 export async function chime() {
+  if (!(await mayChime())) return; // a chime minutes later would only frighten
   const audio = audioContext();
-  if (!audio) return;
-  // Without a tap browsers let this wait for one, however long; a chime minutes later would only frighten.
-  await Promise.race([audio.resume(), new Promise((resolve) => setTimeout(resolve, 300))]);
-  if (audio.state !== "running") return;
   const start = audio.currentTime + 0.05;
   for (const [index, frequency] of [523.25, 659.25, 783.99].entries()) {
     const tone = new OscillatorNode(audio, { frequency });

@@ -19,6 +19,7 @@ export class People {
   #count;
   #lock;
   #spoken;
+  #known = new Set(); // sessions that have been sounded
 
   /** @param asks {identity(entry), number(entry), invite(), end()} open their dialogs */
   constructor(visit, asks) {
@@ -71,13 +72,14 @@ export class People {
     show(this.#nobody, queue.length === 0);
     show(this.#alone, others.length === 0);
     show(this.#count, queue.length > 0);
-    if (this.#count.textContent !== String(queue.length)) {
-      if (Number(this.#count.textContent || 0) < queue.length) {
-        void chime().catch(() => undefined);
-        setText(this.#spoken, t("people.arrived", { name: queue[queue.length - 1].display_name }));
-      }
-      setText(this.#count, String(queue.length));
+    // By who it is and not by how many: one may come in the moment in which another gives up.
+    const come = queue.filter((one) => !this.#known.has(one.session));
+    this.#known = new Set(queue.map((one) => one.session));
+    if (come.length > 0) {
+      void chime().catch(() => undefined);
+      setText(this.#spoken, t("people.arrived", { name: come[come.length - 1].display_name }));
     }
+    setText(this.#count, String(queue.length));
     bind(this.#lock.querySelector("span"), this.#visit.locked ? "people.unlock" : "people.lock");
     keyed(this.#queue, queue, (one) => one.session, (one) => this.#card(one), (card, one) => this.#fill(card, one));
     keyed(this.#inside, others, (one) => one.id, (one) => this.#row(one), (row, one) => this.#fillRow(row, one));
@@ -119,7 +121,8 @@ export class People {
     card.dataset.state = entry.state ?? "waiting";
     setText(name, entry.display_name);
     bind(about, `role.${entry.role}`);
-    bind(since, "people.since", { time: clock(entry.since), waited: waited(entry.since) });
+    const zone = this.#visit.room?.time_zone;
+    bind(since, "people.since", () => ({ time: clock(entry.since, zone), waited: waited(entry.since) }));
     identityChip(identity, entry.identity, entry.expected, entry.identified_as);
     connectionDot(connection, entry.connection);
     const arrivals = this.#visit.queue.filter((one) => one.participant === entry.participant).length;
@@ -190,7 +193,7 @@ export class People {
   }
 
   #write(entry) {
-    const text = el("textarea", { rows: "3", maxlength: "1000", id: "letter", testid: "letter" });
+    const text = el("textarea", { rows: "3", maxlength: "1000", dir: "auto", id: "letter", testid: "letter" });
     const dialog = openDialog({
       title: ["write.title", { name: entry.display_name }],
       testid: "write",

@@ -9,7 +9,7 @@ import { icon, setIcon } from "./icons.js";
 import { askNumber } from "./phone.js";
 import { ownWeakness } from "./quality.js";
 import { deviceChoices } from "./preview.js";
-import { button, languageButton, mark } from "./shell.js";
+import { button, languageChoice, mark } from "./shell.js";
 import { Stage } from "./stage.js";
 import { Writing } from "./writing.js";
 
@@ -44,7 +44,7 @@ export class Room {
     this.#slots = slots;
     this.#devices = devices;
     this.stage = new Stage({ visit, slots, devices });
-    this.#unit = el("span", { class: "unit", testid: "care-unit" });
+    this.#unit = el("span", { class: "unit", dir: "auto", testid: "care-unit" });
     this.#banner = el("div", { class: "banners", "aria-live": "polite" });
     this.#bar = el("div", { class: "bar-main" });
     this.#more = el("div", { class: "menu", id: "more-menu", popover: "auto", testid: "more-menu" });
@@ -64,7 +64,7 @@ export class Room {
     this.element = el(
       "div",
       { class: "room", testid: "room" },
-      el("header", { class: "room-header" }, mark(), this.#unit, languageButton()),
+      el("header", { class: "room-header" }, mark(), this.#unit, languageChoice()),
       el("main", { class: "room-main", tabindex: "-1" }, this.stage.element, this.#banner),
       this.#side,
       el("footer", { class: "bar", role: "toolbar", label: "bar.label" }, this.#bar, this.#more),

@@ -1,29 +1,26 @@
 // The quiet page around everything that isn't the visit itself: care unit above, one card, the language.
 
 import { el, setText } from "./dom.js";
-import { choose, language } from "./i18n.js";
+import { choose, language, onLanguage } from "./i18n.js";
 import { icon } from "./icons.js";
+import { direction, LANGUAGES } from "./languages.js";
 
 /** The mark of this installation; a region puts its own in static/img/mark.svg. */
 export function mark() {
   return el("img", { class: "mark", src: "/static/img/mark.svg", alt: "", width: "32", height: "32" });
 }
 
-/** Changes between the two languages; says the other one's name, in that language. */
-export function languageButton() {
-  return el(
-    "button",
-    {
-      class: "quiet language", type: "button", testid: "language", t: "language.other", label: "language.switch",
-      lang: language() === "sv" ? "en" : "sv",
-      on: {
-        click: (event) => {
-          event.currentTarget.setAttribute("lang", language());
-          choose(language() === "sv" ? "en" : "sv");
-        },
-      },
-    },
+/** The languages, each by its own name in its own letters. */
+export function languageChoice() {
+  const select = el(
+    "select",
+    { testid: "language", label: "language.choose", on: { change: () => void choose(select.value) } },
+    Object.entries(LANGUAGES).map(([tag, name]) => el("option", { value: tag, lang: tag, dir: direction(tag) }, name)),
   );
+  const update = () => (select.value = language());
+  onLanguage(update);
+  update();
+  return el("span", { class: "language" }, icon("globe"), select);
 }
 
 export class Shell {
@@ -33,15 +30,15 @@ export class Shell {
   #title;
 
   constructor() {
-    this.#unit = el("span", { class: "unit", testid: "care-unit" });
-    this.#title = el("span", { class: "unit-title" });
+    this.#unit = el("span", { class: "unit", dir: "auto", testid: "care-unit" });
+    this.#title = el("span", { class: "unit-title", dir: "auto" });
     this.main = el("main", { class: "shell-main", id: "main", tabindex: "-1" });
     const header = el(
       "header",
       { class: "shell-header" },
       mark(),
       el("span", { class: "unit-lines" }, this.#unit, this.#title),
-      languageButton(),
+      languageChoice(),
     );
     this.element = el("div", { class: "shell" }, header, this.main);
   }

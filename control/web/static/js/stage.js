@@ -1,7 +1,7 @@
 // The stage: everybody else's picture, a shared screen, and oneself.
 
 import { el, initials, keyed, setText, show } from "./dom.js";
-import { bind, bindAttribute } from "./i18n.js";
+import { bind, bindAttribute, onLanguage } from "./i18n.js";
 import { icon, setIcon } from "./icons.js";
 import { arrange } from "./layout.js";
 import { whoseFault, whyStill } from "./quality.js";
@@ -38,6 +38,7 @@ export class Stage {
     visit.addEventListener("quality", () => this.update());
     visit.addEventListener("state", () => this.wishes.again());
     devices.addEventListener("change", () => this.update());
+    onLanguage(() => this.#arrange());
     this.update();
   }
 
@@ -184,8 +185,10 @@ export class Stage {
     const tiles = [...this.#tiles.children];
     const size = { width: clientWidth, height: clientHeight };
     const rects = arrange(size, tiles.length, { main: this.#main(tiles), self: this.#self.aspect });
-    for (const [index, tile] of tiles.entries()) place(tile, rects.tiles[index]);
-    place(this.#self.element, rects.self);
+    // Where one reads from the right, places are changed over and pictures are not.
+    const over = document.documentElement.dir === "rtl" ? clientWidth : null;
+    for (const [index, tile] of tiles.entries()) place(tile, rects.tiles[index], over);
+    place(this.#self.element, rects.self, over);
     this.#self.element.classList.toggle("alone", tiles.length === 0);
     this.wishes.changed(urgent);
   }
@@ -210,10 +213,11 @@ export class Stage {
   }
 }
 
-function place(element, rect) {
+function place(element, rect, over) {
   show(element, Boolean(rect));
   if (!rect) return;
-  element.style.transform = `translate(${Math.round(rect.x)}px, ${Math.round(rect.y)}px)`;
+  const x = over === null ? rect.x : over - rect.x - rect.width;
+  element.style.transform = `translate(${Math.round(x)}px, ${Math.round(rect.y)}px)`;
   element.style.width = `${Math.round(rect.width)}px`;
   element.style.height = `${Math.round(rect.height)}px`;
 }

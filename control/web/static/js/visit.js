@@ -9,7 +9,6 @@ import { Chat } from "./chat.js";
 import { Cushion } from "./cushion.js";
 import { describeDevice, deviceKnown } from "./device.js";
 import { captureScreen } from "./devices.js";
-import { suggest } from "./i18n.js";
 import { Eid } from "./eid.js";
 import { Quality } from "./quality.js";
 import { Recovery } from "./recovery.js";
@@ -263,7 +262,6 @@ export class Visit extends EventTarget {
       this.#welcome = message;
       this.room = message.room;
       this.me = message.participant;
-      suggest(message.room.language);
       this.quality.again();
       this.call?.forget(); // its answer would have come on the former websocket
       if (message.media === "new") this.#calling.drop();

@@ -1,6 +1,6 @@
 // The chat panel: lines, what others are writing just now, and a place to write.
 
-import { el, keyed, setText, show } from "./dom.js";
+import { el, keyed, setText, setWords, show } from "./dom.js";
 import { bind, clock } from "./i18n.js";
 import { icon } from "./icons.js";
 
@@ -22,7 +22,7 @@ export class Writing {
     this.#typing = el("div", { class: "typing", testid: "typing" });
     this.#input = el("textarea", {
       rows: "1", maxlength: LONGEST, id: "chat-input", testid: "chat-input", placeholder: "chat.placeholder",
-      autocomplete: "off",
+      autocomplete: "off", dir: "auto",
       on: {
         input: () => this.#typed(),
         keydown: (event) => {
@@ -72,15 +72,15 @@ export class Writing {
       if (line.mine) bind(who, line.to ? "chat.you-to" : "stage.you", { name: this.#visit.nameOf(line.to) });
       else bind(who, "plain", { text: this.#visit.nameOf(line.participant) || line.name || "" });
       if (!line.name && !line.mine) line.name = this.#visit.nameOf(line.participant); // they may leave
-      setText(text, line.text);
-      setText(time, clock(line.at));
+      setWords(text, line.text);
+      setText(time, clock(line.at, this.#visit.room?.time_zone));
     });
     const typing = [...chat.typing].map(([participant, typed]) => ({ participant, text: typed.text }));
     keyed(this.#typing, typing, (one) => one.participant, () => this.#make(), (item, one) => {
       const { who, text } = item.parts;
       item.classList.add("now");
       bind(who, "chat.writing", { name: this.#visit.nameOf(one.participant) });
-      setText(text, one.text);
+      setWords(text, one.text);
     });
     if (this.#lines.childElementCount !== before || typing.length) this.#scroll();
     if (this.#open) chat.read();
@@ -88,7 +88,7 @@ export class Writing {
 
   #make() {
     const who = el("span", { class: "who" });
-    const text = el("p", { class: "text" });
+    const text = el("p", { class: "text", dir: "auto" });
     const time = el("time");
     const item = el("li", { class: "line" }, el("div", { class: "line-head" }, who, time), text);
     item.parts = { who, text, time };

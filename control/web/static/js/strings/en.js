@@ -9,8 +9,7 @@ export default {
   "page.title": "Video visit",
   "page.title-phone": "Phone visit",
   "page.title-chat": "Chat visit",
-  "language.other": "Svenska",
-  "language.switch": "Byt till svenska",
+  "language.choose": "Language",
 
   "time.now": "just now",
   "time.minutes": "{minutes} min",
@@ -101,6 +100,10 @@ export default {
   "wait.offline-1": "You keep your place. We connect again by ourselves.",
   "wait.offline-2": "You don't have to do anything.",
   "wait.letter": "From the staff",
+  "unit.title": "Good to know about the visit",
+  "unit.fee": "Fee",
+  "unit.preparation": "How to prepare",
+  "unit.physical_visit": "If you would rather come in person",
 
   "help.phone": "Ask to be phoned",
   "help.phone-sent": "The staff have been told",
@@ -145,7 +148,6 @@ export default {
   "feedback.thanks": "Thank you for your answer.",
   "feedback.failed": "The answer couldn't be sent. Try again.",
   "feedback.late": "The answer can't be taken any more.",
-  "out.phone": "The clinic's phone: {phone}",
 
   "stage.label": "Pictures",
   "stage.self": "Your own picture",
@@ -358,6 +360,7 @@ export default {
   "console.today": "Today's visits",
   "console.none": "There are no visits today.",
   "console.open": "Open the visit",
+  "console.open-name": "Open the visit: {name}",
   "console.away": "Not reachable: the phone may sleep or be without network. They keep their place for five minutes.",
   "console.count": "{count} waiting",
   "console.left": "Has left: {names}",

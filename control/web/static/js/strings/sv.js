@@ -9,8 +9,7 @@ export default {
   "page.title": "Videobesök",
   "page.title-phone": "Telefonbesök",
   "page.title-chat": "Chattbesök",
-  "language.other": "English",
-  "language.switch": "Switch to English",
+  "language.choose": "Språk",
 
   "time.now": "nyss",
   "time.minutes": "{minutes} min",
@@ -101,6 +100,10 @@ export default {
   "wait.offline-1": "Du har kvar din plats. Vi ansluter igen av oss själva.",
   "wait.offline-2": "Du behöver inte göra något.",
   "wait.letter": "Från personalen",
+  "unit.title": "Bra att veta om besöket",
+  "unit.fee": "Avgift",
+  "unit.preparation": "Förbered dig",
+  "unit.physical_visit": "Om du hellre vill komma hit",
 
   "help.phone": "Be att bli uppringd",
   "help.phone-sent": "Personalen har fått veta det",
@@ -145,7 +148,6 @@ export default {
   "feedback.thanks": "Tack för ditt svar.",
   "feedback.failed": "Svaret kunde inte skickas. Försök igen.",
   "feedback.late": "Svaret kan inte tas emot längre.",
-  "out.phone": "Mottagningens telefon: {phone}",
 
   "stage.label": "Bilder",
   "stage.self": "Din egen bild",
@@ -358,6 +360,7 @@ export default {
   "console.today": "Dagens besök",
   "console.none": "Det finns inga besök i dag.",
   "console.open": "Öppna besöket",
+  "console.open-name": "Öppna besöket: {name}",
   "console.away": "Inte nåbar: telefonen kan ha somnat eller vara utan nät. Platsen är kvar i fem minuter.",
   "console.count": "{count} väntar",
   "console.left": "Har lämnat: {names}",
