@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -205,16 +205,15 @@ async def page(db: Db, tenant: str, chosen: Chosen, limit: int) -> Sequence[Entr
 
 
 async def entry(db: Db, tenant: str, number: int) -> Entry | None:
+    """Raises Unreadable."""
     query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, AuditEntry.number == number)
-    row = (await db.execute(query)).first()
-    return None if row is None else Entry(*row)
+    return next(iter(await _read(db, query)), None)
 
 
 async def newest(db: Db, tenant: str, action: str) -> Entry | None:
-    """The last entry of this kind."""
+    """The last entry of this kind. Raises Unreadable."""
     query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, AuditEntry.action == action)
-    row = (await db.execute(query.order_by(AuditEntry.number.desc()).limit(1))).first()
-    return None if row is None else Entry(*row)
+    return next(iter(await _read(db, query.order_by(AuditEntry.number.desc()).limit(1))), None)
 
 
 async def stream(db: Db, tenant: str) -> AsyncIterator[Entry]:
@@ -227,19 +226,28 @@ async def stream(db: Db, tenant: str) -> AsyncIterator[Entry]:
     while True:
         query = select(*_COLUMNS).where(AuditEntry.tenant == tenant).order_by(AuditEntry.number).limit(size)
         try:
-            rows = (await db.execute(query if last is None else query.where(AuditEntry.number > last))).all()
-        except (TypeError, ValueError, OperationalError) as error:
-            if isinstance(error, OperationalError) and "decode" not in str(error.orig):
-                raise
+            found = await _read(db, query if last is None else query.where(AuditEntry.number > last))
+        except Unreadable:
             if size == 1:
-                raise Unreadable from None
+                raise
             size = 1  # up to the one that can't be read
             continue
-        for row in rows:
-            yield Entry(*row)
-        if len(rows) < size:
+        for one in found:
+            yield one
+        if len(found) < size:
             return
-        last = rows[-1].number
+        last = found[-1].number
+
+
+async def _read(db: Db, query: Select[Any]) -> Sequence[Entry]:
+    try:
+        return [Entry(*row) for row in (await db.execute(query)).all()]
+    except (TypeError, ValueError):
+        raise Unreadable from None
+    except OperationalError as error:
+        if "decode" not in str(error.orig):
+            raise
+        raise Unreadable from None
 
 
 async def count(db: Db, tenant: str) -> int:

@@ -59,7 +59,8 @@ def left_of(here: Installation, *words: str) -> list[str]:
 
 
 async def problems(here: Installation) -> list[Any]:
-    report = await verify(here.app.store, here.app.settings.audit_folder(), public_keys(here.app.keyring))
+    keys = public_keys(here.app.keyring)
+    report = await verify(here.app.store, here.app.settings.audit_folder(), keys, now=here.now)
     return list(report.problems)
 
 
