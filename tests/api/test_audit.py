@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from pathlib import Path
@@ -334,3 +335,18 @@ async def test_an_operator_verifies_prints_heads_and_finds_what_was_cut(tmp_path
     bad = tmp_path / "bad.json"
     bad.write_text("[]")
     assert (await vardrum("audit", "verify", "--keys", str(bad), *data))[0] == 1
+
+
+async def test_verifying_a_folder_without_a_trail_is_no_success_and_makes_none(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": {"k1": base64.b64encode(bytes(32)).decode()}}))
+    nowhere = tmp_path / "mistyped"
+    for command in (("audit", "verify", "--keys", str(keys)), ("audit", "head")):
+        status, output, errors = await vardrum(*command, "--data", str(nowhere))
+        assert (status, output) == (1, "")
+        assert "there is no database" in errors
+        assert not nowhere.exists()
+    data = tmp_path / "data"
+    await vardrum("tenants", "list", "--data", str(data))
+    status, _, errors = await vardrum("audit", "verify", "--keys", str(keys), "--data", str(data))
+    assert (status, errors) == (1, "there is no audit trail here to verify\n")
