@@ -316,9 +316,16 @@ def keyring() -> None:
 @data_option
 def keyring_rotate(config: Path | None, data: Path | None) -> None:
     """Add a key for what comes next; restart the server to use it. What is there stays readable."""
-    settings = _load(config, _overrides(data, None, None, None))
+    path = _load(config, _overrides(data, None, None, None)).keyring_file()
+
+    async def rotate() -> str:
+        async with _store(config, data) as store:
+            with acts(OPERATOR):
+                return await key_store.rotate_keyring(store, lambda: keyring_file.rotate(path), now())
+
     try:
-        click.echo(keyring_file.rotate(settings.keyring_file()))
+        keyring_file.load(path, create=False)
+        click.echo(asyncio.run(rotate()))
     except keyring_file.BadKeyring as error:
         raise _Stop(f"keyring: {error}") from None
 
