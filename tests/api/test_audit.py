@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sqlite3
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
+from sqlalchemy import event
 from vardrum.control.app import CannotStart
 from vardrum.control.audit.cli import public_keys
 from vardrum.control.audit.verify import verify
+from vardrum.control.store import audit
 from vardrum.tests.api.installation import ACTOR, START, Installation, Visit
 from vardrum.tests.api.test_cli import vardrum
 from vardrum.tests.support.server import Server
@@ -240,6 +243,49 @@ async def test_reading_the_trail_is_in_the_trail(here: Installation) -> None:
     assert one["actor"]["id"] == ACTOR["id"]
     assert one["detail"]["entries"] == 1
     assert one["detail"]["action"] == "room.created"
+
+
+async def test_nobody_waits_while_somebody_reads_a_long_trail(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = audit.page
+    booked: list[Visit] = []
+
+    async def long(*asked: Any) -> Any:
+        found = await page(*asked)
+        async with asyncio.timeout(20):
+            booked.append(await here.book())
+        return found
+
+    monkeypatch.setattr(audit, "page", long)
+    assert (await here.ask("GET", "/v1/audit")).status == 200
+    assert len(booked) == 1
+
+
+async def test_what_is_about_somebody_is_not_looked_for_in_the_whole_trail(here: Installation) -> None:
+    asked: list[tuple[str, Any]] = []
+    async with here.app.store.read() as db:
+        connection = (await db.connection()).sync_connection
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def listen(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+            asked.append((statement, parameters))
+
+        for chosen in (
+            audit.Chosen(room="x"),
+            audit.Chosen(patient_ref="x", action="room.read"),
+            audit.Chosen(actor="x", care_unit="y", upto=7),
+        ):
+            await audit.page(db, "north", chosen, 51)
+        await audit.about_person(db, "north", "x", {"part_x": "room_x"})
+        await audit.known_by_trail(db, "north", "x")
+    assert isinstance(here.app.settings.database, Path)
+    with sqlite3.connect(here.app.settings.database) as database:
+        plans = [database.execute(f"EXPLAIN QUERY PLAN {statement}", some).fetchall() for statement, some in asked]
+    steps = [row[3] for plan in plans for row in plan if "audit_entries USING" in row[3]]
+    assert len(steps) >= 6
+    wide = ("(tenant=?)", "(tenant=? AND number>?)", "(tenant=? AND action=?)", "(tenant=? AND person_ref>?)")
+    assert [step for step in steps if step.endswith(wide)] == []
 
 
 async def test_the_trail_is_for_its_scope_and_its_tenant(here: Installation) -> None:
