@@ -90,6 +90,8 @@ def rfc3339(value: datetime) -> str:
 
 
 Name = Annotated[str, _like(r"\S", max_length=200), AfterValidator(_text)]
+# Looks for what has such an id; whatever else it is, nothing has it.
+Id = Annotated[str, _like(r"\S", max_length=48), AfterValidator(_text)]
 # Text of several lines; an empty one is as good as none.
 Paragraph = Annotated[str, Field(max_length=1000), AfterValidator(_paragraph)]
 Reason = Annotated[str, _like(r"\S", max_length=500), AfterValidator(_text)]

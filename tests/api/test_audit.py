@@ -245,6 +245,17 @@ async def test_reading_the_trail_is_in_the_trail(here: Installation) -> None:
     assert one["detail"]["action"] == "room.created"
 
 
+@pytest.mark.both_databases
+async def test_a_filter_is_bounded_by_what_it_looks_for(here: Installation) -> None:
+    longest = {"room": 48, "patient_ref": 200, "actor": 200, "care_unit": 200, "action": 200}
+    for name, length in longest.items():
+        reply = await here.ask("GET", f"/v1/audit?{name}={'å' * length}")
+        assert (reply.status, reply.body["items"]) == (200, [])
+        reply = await here.ask("GET", f"/v1/audit?{name}={'å' * (length + 1)}")
+        assert (reply.status, reply.problem) == (422, "invalid-query")
+    assert len(await entries(here)) == 2
+
+
 async def test_nobody_waits_while_somebody_reads_a_long_trail(
     here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

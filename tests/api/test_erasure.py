@@ -192,6 +192,7 @@ async def test_an_erasure_says_who_erased_and_not_whom(here: Installation) -> No
     assert "erik" not in json.dumps(one)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("days", [91, 900], ids=["without people", "removed"])
 @pytest.mark.parametrize("referred", [True, False], ids=["by their reference", "as the room's patient"])
 async def test_a_person_of_visits_long_over_is_erased_from_the_trail(

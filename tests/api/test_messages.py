@@ -394,3 +394,25 @@ async def test_an_address_that_the_mail_server_cannot_write_is_given_up(here: In
     assert await settled(here) == [("invitation", "email", "dead")]
     await book(here, START + timedelta(hours=5), who=person(email="a,b@mail.example"))
     assert str((await mails(mail, 1))[0].message["To"]) == '"a,b"@mail.example'
+
+
+async def test_an_address_that_is_corrected_while_the_wrong_one_is_written_to_gets_the_invitation(
+    here: Installation, mail: MailServer
+) -> None:
+    taken, corrected = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        taken.set()
+        await corrected.wait()
+
+    mail.before_answer = wait
+    visit = await book(here, who=person(email="wrong@mail.example"))
+    async with asyncio.timeout(30):
+        await taken.wait()
+    mail.before_answer = None
+    assert (await here.ask("PATCH", visit.of("Patient"), {"email": ADDRESS}, If_Match="*")).status == 200
+    corrected.set()
+    again = (await mails(mail, 2))[1]
+    assert again.to == ADDRESS
+    assert visit.links["Patient"] in again.text
+    assert [state for kind, _, state in await settled(here) if kind == "invitation"] == ["sent", "sent"]
