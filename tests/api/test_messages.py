@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 from vardrum.control.notify import outbox
 from vardrum.control.store import models
 from vardrum.tests.api.installation import START, Installation, Visit
+from vardrum.tests.support.logs import leaks
 from vardrum.tests.support.post import OK, Mail, MailServer, SmsGateway
 from vardrum.tests.support.wait import wait_until
 
@@ -416,3 +420,19 @@ async def test_an_address_that_is_corrected_while_the_wrong_one_is_written_to_ge
     assert again.to == ADDRESS
     assert visit.links["Patient"] in again.text
     assert [state for kind, _, state in await settled(here) if kind == "invitation"] == ["sent", "sent"]
+
+
+async def test_a_message_that_cannot_be_written_keeps_no_other_waiting(here: Installation, mail: MailServer) -> None:
+    # As a time zone that the system's database no longer has.
+    mail.answer = lambda _: "451 later"
+    visit = await book(here, who=person(email="first@mail.example"))
+    await wait_until(lambda: here.app.outbox.metrics()["email_failed"], deadline=30, what="a failure")
+    async with here.app.store.write() as transaction:
+        await transaction.db.execute(text("UPDATE rooms SET time_zone = 'Europe/Atlantis'"))
+    mail.answer = lambda _: OK
+    with capture_logs() as said:
+        await book(here)
+        await here.pass_time(minutes=1)
+        assert (await mails(mail, 1))[0].to == ADDRESS
+    assert [state for kind, _, state in await settled(here) if kind == "invitation"] == ["dead", "sent"]
+    assert leaks("\n".join(json.dumps(one) for one in said), ["first@", ADDRESS, *visit.links.values()]) == []
