@@ -134,6 +134,7 @@ def rotate(path: Path, *, random: Random = os.urandom) -> str:
     Raises:
         BadKeyring: it can't be read or written, or isn't one.
     """
+    path = path.resolve()  # a link stays one: what it leads to is what is backed up
     try:
         file = _locked(path)
     except OSError as error:

@@ -130,6 +130,16 @@ def test_who_may_read_a_keyring_still_may_after_a_rotation(tmp_path: Path) -> No
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
 
+def test_a_keyring_behind_a_link_is_rotated_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    there, path = tmp_path / "elsewhere" / "kept.json", tmp_path / "keyring.json"
+    keyring.load(there, create=True)
+    path.symlink_to(there)
+    keyring.rotate(path)
+    assert path.is_symlink()
+    assert keyring.load(there, create=False).current == "k2"
+
+
 KEY = base64.b64encode(bytes(32)).decode()
 
 
