@@ -248,8 +248,11 @@ def config_check(config: Path | None, data: Path | None) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _store(config: Path | None, data: Path | None) -> AsyncIterator[Store]:
+async def _store(config: Path | None, data: Path | None, *, create: bool = True) -> AsyncIterator[Store]:
+    """Not with `create` for who looks at what is there: in a mistyped folder there would be nothing, and all well."""
     settings = _load(config, _overrides(data, None, None, None))
+    if isinstance(settings.database, Path) and not create and not settings.database.exists():
+        raise _Stop(f"data: there is no database {settings.database}")
     if isinstance(settings.database, Path):
         try:
             settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -313,9 +316,16 @@ def keyring() -> None:
 @data_option
 def keyring_rotate(config: Path | None, data: Path | None) -> None:
     """Add a key for what comes next; restart the server to use it. What is there stays readable."""
-    settings = _load(config, _overrides(data, None, None, None))
+    path = _load(config, _overrides(data, None, None, None)).keyring_file()
+
+    async def rotate() -> str:
+        async with _store(config, data) as store:
+            with acts(OPERATOR):
+                return await key_store.rotate_keyring(store, lambda: keyring_file.rotate(path), now())
+
     try:
-        click.echo(keyring_file.rotate(settings.keyring_file()))
+        keyring_file.load(path, create=False)
+        click.echo(asyncio.run(rotate()))
     except keyring_file.BadKeyring as error:
         raise _Stop(f"keyring: {error}") from None
 
@@ -417,12 +427,14 @@ def audit_verify(
     settings = _load(config, _overrides(data, None, None, None))
 
     async def check() -> None:
-        async with _store(config, data) as store:
+        async with _store(config, data, create=False) as store:
             report = await audit_cli.check(store, settings, public_keys, others, tenant)
         for problem in report.problems:
             click.echo(str(problem))
         if report.problems:
             raise _Stop(f"{len(report.problems)} things don't fit, in {report.entries} entries")
+        if not report.entries:
+            raise _Stop("there is no audit trail here to verify")
         click.echo(f"{report.entries} entries and {report.heads} signed heads: everything fits")
 
     try:
@@ -439,7 +451,7 @@ def audit_head(config: Path | None, data: Path | None) -> None:
     settings = _load(config, _overrides(data, None, None, None))
 
     async def show() -> None:
-        async with _store(config, data) as store:
+        async with _store(config, data, create=False) as store:
             async for line in audit_cli.signed_heads(store, audit_cli.keyring(settings)):
                 click.echo(line)
 

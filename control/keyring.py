@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -130,15 +134,28 @@ def rotate(path: Path, *, random: Random = os.urandom) -> str:
     Raises:
         BadKeyring: it can't be read or written, or isn't one.
     """
+    path = path.resolve()  # a link stays one: what it leads to is what is backed up
     try:
-        keys, _ = _parse(path, path.read_bytes())
+        file = _locked(path)
     except OSError as error:
         raise BadKeyring(f"{path}: can't be read: {error.strerror}") from None
-    number = len(keys) + 1
-    while f"k{number}" in keys:
-        number += 1
-    _write(path, {**keys, f"k{number}": random(_KEY_BYTES)}, f"k{number}")
+    with file:
+        keys, _ = _parse(path, file.read())
+        number = len(keys) + 1
+        while f"k{number}" in keys:
+            number += 1
+        _write(path, {**keys, f"k{number}": random(_KEY_BYTES)}, f"k{number}", os.fstat(file.fileno()))
     return f"k{number}"
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """The file, held against others who rotate: one's key must not take the place of another's that is in use."""
+    while True:
+        file = path.open("rb+")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # replaced while this waited
 
 
 def _parse(path: Path, text: bytes) -> tuple[dict[str, bytes], str]:
@@ -155,16 +172,26 @@ def _parse(path: Path, text: bytes) -> tuple[dict[str, bytes], str]:
     return keys, current
 
 
-def _write(path: Path, keys: Mapping[str, bytes], current: str) -> None:
+def _write(path: Path, keys: Mapping[str, bytes], current: str, former: os.stat_result | None = None) -> None:
+    """On disk when it returns, name and all. Whoever could read the `former` file can read this one."""
     text = json.dumps(
         {"current": current, "keys": {name: base64.b64encode(key).decode() for name, key in keys.items()}}
     )
     unfinished = path.with_name(path.name + ".part")
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            if former is not None:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(file.fileno(), former.st_uid, former.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(former.st_mode))
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise BadKeyring(f"{path}: can't be written: {error.strerror}") from None

@@ -15,7 +15,7 @@ from ..audit.entry import Entry
 from ..store.audit import Chosen, time_of
 from ..visits.refused import FieldError, Refused
 from .caller import Scope
-from .fields import MISSING, Body, Instant, Name, Shown, View
+from .fields import MISSING, Body, Id, Instant, Name, Shown, View
 from .routing import Answer, Asked, Routes
 
 routes = Routes()
@@ -23,7 +23,7 @@ MAX_NUMBER = 2**62
 
 
 class AuditQuery(Body):
-    room: Name | None = None
+    room: Id | None = None
     patient_ref: Name | None = None
     actor: Name | None = None
     care_unit: Name | None = None

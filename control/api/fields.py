@@ -14,7 +14,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LANGUAGE = re.compile(r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}$")
 _PHONE = re.compile(r"^\+[1-9][0-9]{5,14}$")
-_EMAIL = re.compile(r"^[^@\s\x00-\x1f]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
+# Nothing that means something in a header (RFC 5322, section 3.2.3), and no `?`: encoded words are made with it (RFC
+# 2047), which are anything at all once they are read.
+_EMAIL = re.compile(r'^[^@\s\x00-\x1f\x7f-\x9f()<>,;:"?\\\[\]]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$')
 _SESSION = re.compile(r"^sess_[0-9a-f-]{36}$")
 _PARTICIPANT = re.compile(r"^part_[0-9a-f-]{36}$")
 # What is earlier or later is a mistake, and would not fit calculations with minutes around it.
@@ -90,6 +92,8 @@ def rfc3339(value: datetime) -> str:
 
 
 Name = Annotated[str, _like(r"\S", max_length=200), AfterValidator(_text)]
+# Looks for what has such an id; whatever else it is, nothing has it.
+Id = Annotated[str, _like(r"\S", max_length=48), AfterValidator(_text)]
 # Text of several lines; an empty one is as good as none.
 Paragraph = Annotated[str, Field(max_length=1000), AfterValidator(_paragraph)]
 Reason = Annotated[str, _like(r"\S", max_length=500), AfterValidator(_text)]

@@ -74,4 +74,6 @@ async def check(
     def progress(of: str, done: int, total: int) -> None:
         click.echo(f"{of}: {done} of {total}", err=True)
 
-    return await verify(store, settings.audit_folder(), public, others=others, tenant=tenant, progress=progress)
+    return await verify(
+        store, settings.audit_folder(), public, now=now(), others=others, tenant=tenant, progress=progress
+    )

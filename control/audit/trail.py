@@ -22,12 +22,14 @@ async def read(
     Entries that are made while somebody pages, by that reading too, are left to the next reading, or paging by single
     entries would never end.
     """
-    async with store.write() as transaction:
+    # First, and not where it is written down: others who write don't wait while a long trail is looked through.
+    async with store.read() as db:
         if chosen.upto is None:
-            head = await audit.head(transaction.db, tenant)
+            head = await audit.head(db, tenant)
             chosen = replace(chosen, upto=0 if head is None else head.number)
-        found = await audit.page(transaction.db, tenant, chosen, limit + 1)
+        found = await audit.page(db, tenant, chosen, limit + 1)
         shown = found[:limit]
+    async with store.write() as transaction:
         audit.record(
             transaction,
             "audit.read",

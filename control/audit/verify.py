@@ -6,13 +6,16 @@ recomputed, and what its rows say of themselves (`erased_by`, the head's row) on
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..settings import TENANT
 from ..store import audit
 from ..store.store import Db, Store
 from . import heads
@@ -29,6 +32,8 @@ EVERY = 50_000
 # What may ever be erased: of whom an entry is about, and of those who acted for themselves.
 PERSONAL = ("person_name", "person_ref", "reason")
 OWN = ("actor_id", "actor_name")
+# What may come of a detail that isn't as it was written.
+UNREADABLE = (audit.Unreadable, ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,6 +72,7 @@ async def verify(
     folder: Path,
     public_keys: Mapping[str, bytes],
     *,
+    now: datetime,
     others: Sequence[Path] = (),
     tenant: str | None = None,
     progress: Progress = lambda tenant, done, of: None,
@@ -76,6 +82,7 @@ async def verify(
     Args:
         folder: of the export files.
         public_keys: 32 bytes by name.
+        now: nothing was made later; whoever forges an entry says any time they like.
         others: files of heads that were kept elsewhere, of any tenants.
     """
     # Before the database: what a running server appends meanwhile is newer than what is read of it.
@@ -83,9 +90,9 @@ async def verify(
     found: list[Problem] = []
     entries = read = 0
     async with store.read() as db:
-        tenants = sorted(set(await audit.known_tenants(db)) | set(sizes)) if tenant is None else [tenant]
-        for one in tenants:
-            check = _Chain(one, public_keys)
+        known = set(await audit.known_tenants(db)) | set(sizes) | _named(others)
+        for one in sorted(known) if tenant is None else [tenant]:
+            check = _Chain(one, public_keys, audit.microseconds(now))
             await check.run(db, folder, sizes.get(one, 0), others, progress)
             found += check.problems
             entries += check.entries
@@ -97,14 +104,24 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {path.stem: path.stat().st_size for path in folder.glob("*.jsonl")}
 
 
-class _Chain:
-    """One tenant's."""
+def _named(others: Sequence[Path]) -> set[str]:
+    """Tenants of heads that were kept elsewhere: of one that is gone altogether nothing else tells."""
+    found = set()
+    for line in itertools.chain.from_iterable(heads.lines(path) for path in others):
+        with contextlib.suppress(BadHead):
+            found.add(heads.parse(line).tenant)
+    return {one for one in found if TENANT.fullmatch(one)}
 
-    def __init__(self, tenant: str, public_keys: Mapping[str, bytes]) -> None:
+
+class _Chain:
+    """One tenant's; `now` in microseconds since 1970."""
+
+    def __init__(self, tenant: str, public_keys: Mapping[str, bytes], now: int) -> None:
         self.tenant = tenant
         self.problems: list[Problem] = []
         self.entries = self.heads = 0
         self.keys = public_keys
+        self._now = now
         self._number = 0
         self._hash = genesis(tenant)
         self._records: dict[int, Entry | None] = {}
@@ -146,17 +163,19 @@ class _Chain:
 
     async def _begin(self, db: Db) -> None:
         """Where the oldest entries were removed for their age, the chain says what it goes on from."""
-        removed = await audit.newest(db, self.tenant, audit.EXPIRED)
-        if removed is None:
-            return
+        removed = None
         try:
+            removed = await audit.newest(db, self.tenant, audit.EXPIRED)
+            if removed is None:
+                return
             said = json.loads(removed.detail)
             self._number, self._hash = int(said["upto"]), bytes.fromhex(said["hash"])
             self.removed = self._number
             # Whatever a head doesn't cover yet is younger than its signature.
-            self.removable = removed.at - MIN_YEARS * YEAR
-        except (ValueError, KeyError, TypeError):
-            self.say("beginning", "what it says of entries that were removed can't be read", removed.number)
+            self.removable = min(removed.at, self._now) - MIN_YEARS * YEAR
+        except UNREADABLE:
+            number = None if removed is None else removed.number
+            self.say("beginning", "what it says of entries that were removed can't be read", number)
 
     async def _entry(self, db: Db, entry: Entry) -> None:
         expected = self._number + 1
@@ -207,13 +226,16 @@ class _Chain:
         if by not in self._records:
             if len(self._records) >= 100:
                 self._records.clear()
-            self._records[by] = await audit.entry(db, self.tenant, by)
+            try:
+                self._records[by] = await audit.entry(db, self.tenant, by)
+            except audit.Unreadable:
+                self._records[by] = None
         record = self._records[by]
         if record is None or record.action != audit.ERASED:
             return False
         try:
             return number in json.loads(record.detail)["entries"]
-        except (ValueError, KeyError, TypeError):
+        except UNREADABLE:
             return False
 
     def _row(self, row: audit.Head, export: _Heads) -> None:
@@ -273,7 +295,7 @@ class _Heads:
                 self._chain.say("key" if "another key" in str(error) else "export", f"{where} {error}", head.number)
                 continue
             self.read += 1
-            if self._at > self._size:
+            if self._later:
                 continue  # appended by a running server after the database was looked at
             if self._chained and head.number <= self._last:
                 self._chain.say("export", f"{where}: the trail was shorter than before, or grew twice", head.number)
@@ -292,8 +314,13 @@ class _Heads:
         self._digest = heads.digest(line)
         if self._digest == self.wanted:
             self._after = 0
-        elif self._after is not None and self._at <= self._size:
+        elif self._after is not None and not self._later:
             self._after += 1
+
+    @property
+    def _later(self) -> bool:
+        """Whether the line is of after `size` was looked at; the last of then may have no newline."""
+        return self._at > self._size + 1
 
     def reached(self, number: Any, hash_: Any) -> None:
         """The chain has come to this entry."""

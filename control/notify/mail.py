@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from typing import Literal
 
 import aiosmtplib
@@ -94,6 +94,9 @@ def _refused(codes: list[int]) -> Unsent | Undeliverable:
 
 
 def _letter(one: Outgoing, sender: str) -> EmailMessage:
+    # The API takes no such addresses any more; read as a header they would be another's, or other headers.
+    if "=?" in one.to or parseaddr(one.to)[1] != one.to:
+        raise ValueError("no address")
     user, _, domain = one.to.rpartition("@")
     made = EmailMessage(policy=SMTP)
     made["From"] = sender

@@ -148,7 +148,13 @@ class _Way:
             for row, participant, room in due:
                 unit = await unit_words(transaction.db, room, self._visits.policy)
                 reason = unwanted(row, room, participant, unit, now)
-                outgoing = None if reason else self._compose(row, participant, room, unit, now)
+                try:
+                    outgoing = None if reason else self._compose(row, participant, room, unit, now)
+                except Exception as error:
+                    # Such as a time zone that the system has no more: the others mustn't wait for this one.
+                    await self._close(transaction.db, row, "dead", type(error).__name__, now)
+                    self._given_up(row.id, row.kind, type(error).__name__, row.tries)
+                    continue
                 if outgoing is None:
                     await self._close(transaction.db, row, "skipped", reason or "no address", now)
                 else:
@@ -217,13 +223,16 @@ class _Way:
                 row.state, row.due_at, row.reason = "waiting", again, str(failure)[:64]
                 return
             await self._close(transaction.db, row, "dead", str(failure)[:64], now)
+        self._given_up(one.outgoing.id, one.kind, str(failure), one.tries)
+
+    def _given_up(self, message: str, kind: str, reason: str, tries: int) -> None:
         log.warning(
             "a message was given up",
-            message=one.outgoing.id,
-            kind=one.kind,
+            message=message,
+            kind=kind,
             channel=str(self.channel),
-            reason=str(failure),
-            tries=one.tries,
+            reason=reason,
+            tries=tries,
         )
 
     async def _close(self, db: Db, row: models.Message, state: str, reason: str | None, now: datetime) -> None:

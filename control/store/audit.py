@@ -14,13 +14,14 @@ only ids and words of ours; a reason has a field of its own, since it may have t
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, or_, select, union, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,6 +33,8 @@ from .store import Db, Transaction
 
 # What says that fields of other entries were erased, and what says that the oldest entries were removed.
 ERASED, EXPIRED = "person.erased", "audit.expired"
+# What says as what somebody was invited.
+INVITED = "participant.invited"
 # Longer details are a mistake of ours: lists of rooms and of numbers are what is long.
 MAX_DETAIL = 48_000
 # Rows to a question, so that a chain of millions is read in bounded memory.
@@ -184,37 +187,41 @@ class Chosen:
 
 async def page(db: Db, tenant: str, chosen: Chosen, limit: int) -> Sequence[Entry]:
     """Entries of the tenant, oldest first."""
-    where: list[ColumnElement[bool]] = [AuditEntry.tenant == tenant, AuditEntry.number > chosen.after]
+    # What is about one room, patient or person is found by its own index and put in order then; SQLite would rather go
+    # through the whole trail in order.
+    few = chosen.room is not None or chosen.patient_ref is not None or chosen.actor is not None
+    number = AuditEntry.number + 0 if few else AuditEntry.number
+    action = AuditEntry.action.concat("") if few else AuditEntry.action
+    where: list[ColumnElement[bool]] = [AuditEntry.tenant == tenant, number > chosen.after]
     for column, value in (
         (AuditEntry.room, chosen.room),
         (AuditEntry.patient_ref, chosen.patient_ref),
         (AuditEntry.actor_id, chosen.actor),
         (AuditEntry.care_unit, chosen.care_unit),
-        (AuditEntry.action, chosen.action),
+        (action, chosen.action),
     ):
         if value is not None:
             where.append(column == value)
     if chosen.upto is not None:
-        where.append(AuditEntry.number <= chosen.upto)
+        where.append(number <= chosen.upto)
     if chosen.since is not None:
         where.append(AuditEntry.at >= microseconds(chosen.since))
     if chosen.until is not None:
         where.append(AuditEntry.at < microseconds(chosen.until))
-    rows = await db.execute(select(*_COLUMNS).where(*where).order_by(AuditEntry.number).limit(limit))
+    rows = await db.execute(select(*_COLUMNS).where(*where).order_by(number).limit(limit))
     return [Entry(*row) for row in rows]
 
 
 async def entry(db: Db, tenant: str, number: int) -> Entry | None:
+    """Raises Unreadable."""
     query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, AuditEntry.number == number)
-    row = (await db.execute(query)).first()
-    return None if row is None else Entry(*row)
+    return next(iter(await _read(db, query)), None)
 
 
 async def newest(db: Db, tenant: str, action: str) -> Entry | None:
-    """The last entry of this kind."""
+    """The last entry of this kind. Raises Unreadable."""
     query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, AuditEntry.action == action)
-    row = (await db.execute(query.order_by(AuditEntry.number.desc()).limit(1))).first()
-    return None if row is None else Entry(*row)
+    return next(iter(await _read(db, query.order_by(AuditEntry.number.desc()).limit(1))), None)
 
 
 async def stream(db: Db, tenant: str) -> AsyncIterator[Entry]:
@@ -227,19 +234,28 @@ async def stream(db: Db, tenant: str) -> AsyncIterator[Entry]:
     while True:
         query = select(*_COLUMNS).where(AuditEntry.tenant == tenant).order_by(AuditEntry.number).limit(size)
         try:
-            rows = (await db.execute(query if last is None else query.where(AuditEntry.number > last))).all()
-        except (TypeError, ValueError, OperationalError) as error:
-            if isinstance(error, OperationalError) and "decode" not in str(error.orig):
-                raise
+            found = await _read(db, query if last is None else query.where(AuditEntry.number > last))
+        except Unreadable:
             if size == 1:
-                raise Unreadable from None
+                raise
             size = 1  # up to the one that can't be read
             continue
-        for row in rows:
-            yield Entry(*row)
-        if len(rows) < size:
+        for one in found:
+            yield one
+        if len(found) < size:
             return
-        last = rows[-1].number
+        last = found[-1].number
+
+
+async def _read(db: Db, query: Select[Any]) -> Sequence[Entry]:
+    try:
+        return [Entry(*row) for row in (await db.execute(query)).all()]
+    except (TypeError, ValueError):
+        raise Unreadable from None
+    except OperationalError as error:
+        if "decode" not in str(error.orig):
+            raise
+        raise Unreadable from None
 
 
 async def count(db: Db, tenant: str) -> int:
@@ -296,13 +312,52 @@ async def exported(db: Db, tenant: str, number: int, line: bytes) -> None:
 # -- erasing and expiring --
 
 
-async def about_person(db: Db, tenant: str, reference: str, participants: Sequence[str]) -> Sequence[Entry]:
-    """Entries that have something of this person: named by the portal's reference, or one of these participants."""
-    mine: ColumnElement[bool] = or_(AuditEntry.person_ref == reference, AuditEntry.actor_id == reference)
-    if participants:
-        mine = or_(mine, AuditEntry.participant.in_(participants), AuditEntry.actor_id.in_(participants))
-    query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, mine).order_by(AuditEntry.number)
-    return [Entry(*row) for row in await db.execute(query)]
+async def known_by_trail(db: Db, tenant: str, reference: str) -> Mapping[str, str]:
+    """Participants whom the trail knows as this person, with their rooms, also of visits that are forgotten otherwise.
+
+    Named by the portal's reference, at last; or without any, and invited as the patient to a room of this patient.
+    """
+    named = select(AuditEntry.participant, AuditEntry.room).where(
+        AuditEntry.tenant == tenant, AuditEntry.person_ref == reference
+    )
+    found = dict(_pairs((await db.execute(named.distinct())).all()))
+    columns = (AuditEntry.participant, AuditEntry.room, AuditEntry.action, AuditEntry.detail, AuditEntry.person_ref)
+    about = select(*columns).where(AuditEntry.tenant == tenant, AuditEntry.patient_ref == reference)
+    # Here and not in the question, or SQLite would ask the index of all actions instead of that of the patient.
+    invited = [row for row in (await db.execute(about)).all() if row.action == INVITED and row.person_ref is None]
+    bare = [(row.participant, row.room) for row in invited if json.loads(row.detail).get("role") == "patient"]
+    theirs = {**dict(_pairs(bare)), **found}
+    referred = (
+        select(AuditEntry.number, AuditEntry.participant, AuditEntry.person_ref)
+        .where(AuditEntry.tenant == tenant, AuditEntry.room.in_(set(theirs.values())))
+        .where(AuditEntry.participant.in_(theirs))
+    )
+    rows = sorted((await db.execute(referred)).all(), key=lambda row: row.number)
+    last = {row.participant: row.person_ref for row in rows if row.person_ref is not None}
+    return {one: room for one, room in theirs.items() if last.get(one, reference) == reference}
+
+
+def _pairs(rows: Sequence[Any]) -> list[tuple[str, str]]:
+    return [(str(one), str(other)) for one, other in rows if one is not None and other is not None]
+
+
+async def about_person(db: Db, tenant: str, reference: str, participants: Mapping[str, str]) -> Sequence[Entry]:
+    """Entries that have something of this person: named by the portal's reference, or one of these participants.
+
+    Args:
+        participants: with the rooms of each, by which their entries are found.
+    """
+    theirs = or_(AuditEntry.participant.in_(participants), AuditEntry.actor_id.in_(participants))
+    in_rooms = and_(AuditEntry.room.in_(set(participants.values())), theirs)
+    # One by one: each has an index of its own, and all of them together would be looked for in the whole trail.
+    numbers = union(
+        *(
+            select(AuditEntry.number).where(AuditEntry.tenant == tenant, mine)
+            for mine in (AuditEntry.person_ref == reference, AuditEntry.actor_id == reference, in_rooms)
+        )
+    )
+    query = select(*_COLUMNS).where(AuditEntry.tenant == tenant, AuditEntry.number.in_(numbers))
+    return [Entry(*row) for row in await db.execute(query.order_by(AuditEntry.number))]
 
 
 async def patient_entries(db: Db, tenant: str, patient_ref: str) -> tuple[int, datetime | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from ..secret import Ids, Random, digest, new_secret
@@ -58,6 +58,16 @@ async def create_key(
 async def keys(store: Store, tenant: str | None) -> Sequence[ApiKey]:
     async with store.read() as db:
         return await queries.api_keys(db, tenant)
+
+
+async def rotate_keyring(store: Store, rotate: Callable[[], str], now: datetime) -> str:
+    """Adds a key to the installation's keyring by `rotate`, which gives its name: in every tenant's trail."""
+    async with store.write() as transaction:
+        found = await queries.tenants(transaction.db)
+        key = rotate()
+        for tenant in found:
+            audit.record(transaction, "keyring.rotated", tenant=tenant.id, at=now, detail={"key": key})
+    return key
 
 
 async def revoke_key(store: Store, key_id: str, now: datetime) -> None:

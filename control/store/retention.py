@@ -6,14 +6,25 @@ adds later is forgotten in time without being thought of here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
 from sqlalchemy import Table, delete, or_, select, update
 
-from .models import Answer, Base, EmbedToken, Event, Participant, Room, Session
+from .models import (
+    Answer,
+    Base,
+    EmbedToken,
+    Event,
+    Login,
+    Participant,
+    Room,
+    Session,
+    StaffCode,
+    StaffSession,
+)
 from .store import Db
 
 
@@ -33,6 +44,8 @@ KEPT_DATA = frozenset(
 )
 # Where `reason` is one of our words. Elsewhere somebody has typed it.
 OUR_REASONS = ("media.", "fallback.")
+# Of an identity who checked what and when, and not who it was.
+KEPT_IDENTITY = frozenset({"method", "level", "by", "at", "expected"})
 # Of a participant nothing that may be missing stays, but whether the invitation was taken back and how far they came.
 STAYS = frozenset({"deleted_at", "session"})
 
@@ -75,9 +88,9 @@ async def remove(db: Db, rooms: Sequence[str]) -> None:
 
 
 async def sweep(db: Db, now: datetime) -> None:
-    """What has expired by itself: tokens, and answers kept for an Idempotency-Key."""
-    await db.execute(delete(EmbedToken).where(EmbedToken.expires_at < now))
-    await db.execute(delete(Answer).where(Answer.expires_at < now))
+    """What has expired by itself: tokens, logins, and answers kept for an Idempotency-Key."""
+    for table in (EmbedToken, Answer, Login, StaffCode, StaffSession):
+        await db.execute(delete(table).where(table.expires_at < now))
 
 
 # -- one person --
@@ -98,6 +111,13 @@ async def rooms_of_patient(db: Db, tenant: str, reference: str) -> Sequence[Room
     return (await db.scalars(query.order_by(Room.id))).all()
 
 
+async def forgotten(db: Db, participants: Iterable[str]) -> set[str]:
+    """Which of these participants are of rooms that nothing else than figures is kept of, if that."""
+    known = select(Participant.id).join(Room, Room.id == Participant.room)
+    known = known.where(Participant.id.in_(participants), Room.retained < Retained.NO_PEOPLE)
+    return set(participants) - set((await db.scalars(known)).all())
+
+
 async def rooms_by_id(db: Db, ids: Sequence[str]) -> Sequence[Room]:
     return (await db.scalars(select(Room).where(Room.id.in_(ids)).order_by(Room.id))).all()
 
@@ -111,21 +131,34 @@ def forget_person(one: Participant) -> None:
     one.version += 1
 
 
-async def forget_traces(db: Db, participants: Sequence[str]) -> None:
-    """What else is kept about these participants: identities, messages to them, their acts by name."""
-    for session in await db.scalars(select(Session).where(Session.participant.in_(participants))):
-        session.reason = None
-        if session.identity is not None:
-            kept = ("method", "level", "by", "at", "expected")
-            session.identity = {key: value for key, value in session.identity.items() if key in kept}
+async def forget_traces(db: Db, participants: Sequence[str], reference: str) -> None:
+    """What else is kept about these participants: identities, messages to them, their acts by name.
+
+    Args:
+        reference: what a portal calls them, also where they act.
+    """
+
+    def acted(by: Any) -> bool:
+        who = {by.get("id"), by.get("participant")} if isinstance(by, dict) else set()
+        return not who.isdisjoint((*participants, reference))
+
+    rooms = select(Participant.room).where(Participant.id.in_(participants))
+    for session in await db.scalars(select(Session).where(Session.room.in_(rooms))):
+        identity = session.identity or {}
+        if session.participant in participants:
+            session.reason = None
+            identity = {key: value for key, value in identity.items() if key in KEPT_IDENTITY}
+        if acted(identity.get("by")):
+            identity = {**identity, "by": {**identity["by"], "name": ""}}
+        if session.identity is not None and session.identity != identity:
+            session.identity = identity
+    theirs = select(Session.id).where(Session.participant.in_(participants))
+    await db.execute(delete(Login).where(Login.session.in_(theirs)))
     nothing = select(Room.id).where(Room.id.is_(None))
     chosen = select(Participant.id).where(Participant.id.in_(participants))
     await _remove_dependents(db, nothing, chosen, (KEPT - {"ratings"}) | {"sessions"})
-    rooms = select(Participant.room).where(Participant.id.in_(participants))
     for event in await db.scalars(select(Event).where(Event.room.in_(rooms))):
-        by = event.data.get("by")
-        acted = isinstance(by, dict) and (by.get("id") in participants or by.get("participant") in participants)
-        if event.participant in participants or acted:
+        if event.participant in participants or acted(event.data.get("by")):
             _without_people(event)
 
 

@@ -33,8 +33,12 @@ class Contacts:
         return None if sealed is None else self._keyring.open(sealed, f"{kind} {participant}").decode()
 
 
-async def seal_plain(store: Store, contacts: Contacts) -> int:
-    """Seals what was kept as it came before there was a keyring, and has the database forget it; how many rows."""
+async def seal_plain(store: Store, contacts: Contacts, *, replaced: bool = False) -> int:
+    """Seals what was kept as it came before there was a keyring, and has the database forget it; how many rows.
+
+    Args:
+        replaced: whether something else was replaced that the database is to forget.
+    """
     sealed = 0
     while True:
         async with store.write() as transaction:
@@ -44,7 +48,7 @@ async def seal_plain(store: Store, contacts: Contacts) -> int:
             sealed += len(rows)
         if len(rows) < BATCH:
             break
-    if sealed:
+    if sealed or replaced:
         await store.scrub()
     return sealed
 

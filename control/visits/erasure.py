@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,8 +61,7 @@ async def erase(world: World, transaction: Transaction, tenant: str, reference: 
             scene = await Scene.of(world, transaction, room.id, tenant)
             _need_absent(scene, by_room[room.id])
             scenes.append(scene)
-    ids = [one.id for one in people]
-    await retention.forget_traces(db, ids)
+    await retention.forget_traces(db, [one.id for one in people], reference)
     invited = {one.id for one in people if one.deleted_at is None}
     for one in people:
         retention.forget_person(one)
@@ -80,9 +79,15 @@ async def erase(world: World, transaction: Transaction, tenant: str, reference: 
         room.updated_at = world.now
     await db.flush()
     named, last = await audit.patient_entries(db, tenant, reference)
-    entries, said = await _erase_audit(world, transaction, tenant, reference, people, own, named > 0)
+    # In the trail they are longer than anywhere else; who is known otherwise is judged by what is known now.
+    known = await audit.known_by_trail(db, tenant, reference)
+    left = await retention.forgotten(db, list(known))
+    ids = {**{one: known[one] for one in left}, **{one.id: one.room for one in people}}
+    entries, said = await _erase_audit(world, transaction, tenant, reference, ids, own, named > 0)
     named, last = (named + said, world.now) if said else (named, last)
-    staff = [one for one in entries if one.actor_id in (*ids, reference) and one.known != Known.PARTICIPANT]
+    staff = [
+        one for one in entries if (one.actor_id in ids or one.actor_id == reference) and one.known != Known.PARTICIPANT
+    ]
     times = [audit.time_of(one.at) for one in staff] + ([last] if last is not None else [])
     until = max(times) + world.policy.audit_kept if times else None
     gone = sum(bool(_erasable(one, reference, ids)) for one in entries)
@@ -95,7 +100,7 @@ def _need_absent(scene: Scene, people: Sequence[models.Participant]) -> None:
         raise Refused("state-conflict", "a visit of theirs is in progress", extra={"room": scene.room.id})
 
 
-def _erasable(entry: Entry, reference: str, ids: Sequence[str]) -> list[str]:
+def _erasable(entry: Entry, reference: str, ids: Collection[str]) -> list[str]:
     """Fields of an entry that are this person's and may go."""
     names = []
     if entry.person_ref == reference or entry.participant in ids:
@@ -110,26 +115,26 @@ async def _erase_audit(
     transaction: Transaction,
     tenant: str,
     reference: str,
-    people: Sequence[models.Participant],
+    participants: Mapping[str, str],
     rooms: Sequence[models.Room],
     named: bool,
 ) -> tuple[Sequence[Entry], int]:
-    """Erases in the trail, and records it.
+    """Erases in the trail, and records it; `participants` with the rooms of each.
 
     Returns all entries that are about this person or by them, as they were, and how many new ones name the patient.
     """
-    db, ids = transaction.db, [one.id for one in people]
-    entries = await audit.about_person(db, tenant, reference, ids)
+    db, ids = transaction.db, sorted(participants)
+    entries = await audit.about_person(db, tenant, reference, participants)
     # The records come after what this transaction has written down already.
     first = await audit.next_number(db, tenant) + sum(row["tenant"] == tenant for row in transaction.audited)
     numbers: list[int] = []
     for entry in entries:
-        names = _erasable(entry, reference, ids)
+        names = _erasable(entry, reference, participants)
         if names:
             await audit.erase(db, entry, names, first + len(numbers) // NUMBERS)
             numbers.append(entry.number)
     # Who asks about a patient's data finds that it was erased; others aren't named by their own erasure.
-    told = named and bool(numbers or people or rooms)
+    told = named and bool(numbers or rooms)
     starts = range(0, max(1, len(numbers)), NUMBERS)
     for start in starts:
         audit.record(

@@ -60,7 +60,9 @@ async def changed(scene: Scene, participant_id: str, fields: Collection[str]) ->
     participant = scene.participant(participant_id)
     channels = _channels(scene, participant)
     await store.drop_waiting(scene.db, participant.id, but_channels=channels)
-    waiting = {(row.kind, row.channel) for row in await store.waiting(scene.db, participant.id)}
+    # What is on its way just now goes to the address of before.
+    rows = await store.waiting(scene.db, participant.id)
+    waiting = {(row.kind, row.channel) for row in rows if row.state == "waiting"}
     linked = participant.link_sealed is not None
     for channel in channels:
         new = "notify" in fields or ("email" if channel is Channel.EMAIL else "phone") in fields

@@ -78,10 +78,11 @@ class Visits:
         async with self._write(brief=False) as transaction:
             await queries.lose_everyone(transaction.db, self.clock())
             # Of before there was a keyring, and such numbers were kept as they came.
-            for one in await queries.with_plain_subject(transaction.db):
+            marked = await queries.with_plain_subject(transaction.db)
+            for one in marked:
                 if one.expected_subject is not None:
                     one.expected_subject = self.subjects.mark(one.tenant, one.expected_subject)
-        sealed = await seal_plain(self.store, self.contacts)
+        sealed = await seal_plain(self.store, self.contacts, replaced=bool(marked))
         if sealed:
             log.info("numbers and addresses that were kept plain are sealed", participants=sealed)
 

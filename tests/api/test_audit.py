@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import sqlite3
 from pathlib import Path
@@ -12,6 +14,7 @@ from fhir.resources.R4B.bundle import Bundle
 from vardrum.control.app import CannotStart
 from vardrum.control.audit.cli import public_keys
 from vardrum.control.audit.verify import verify
+from vardrum.control.store import audit
 from vardrum.tests.api.installation import ACTOR, START, Installation, Visit
 from vardrum.tests.api.test_cli import vardrum
 from vardrum.tests.support.server import Server
@@ -241,6 +244,57 @@ async def test_reading_the_trail_is_in_the_trail(here: Installation) -> None:
     assert one["detail"]["action"] == "room.created"
 
 
+@pytest.mark.both_databases
+async def test_a_filter_is_bounded_by_what_it_looks_for(here: Installation) -> None:
+    longest = {"room": 48, "patient_ref": 200, "actor": 200, "care_unit": 200, "action": 200}
+    for name, length in longest.items():
+        reply = await here.ask("GET", f"/v1/audit?{name}={'å' * length}")
+        assert (reply.status, reply.body["items"]) == (200, [])
+        reply = await here.ask("GET", f"/v1/audit?{name}={'å' * (length + 1)}")
+        assert (reply.status, reply.problem) == (422, "invalid-query")
+    assert len(await entries(here)) == 2
+
+
+async def test_nobody_waits_while_somebody_reads_a_long_trail(
+    here: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = audit.page
+    booked: list[Visit] = []
+
+    async def long(*asked: Any) -> Any:
+        found = await page(*asked)
+        async with asyncio.timeout(20):
+            booked.append(await here.book())
+        return found
+
+    monkeypatch.setattr(audit, "page", long)
+    assert (await here.ask("GET", "/v1/audit")).status == 200
+    assert len(booked) == 1
+
+
+async def test_what_is_about_somebody_is_not_looked_for_in_the_whole_trail(here: Installation) -> None:
+    asked: list[str] = []
+    async with here.app.store.read() as db:
+        driver: Any = (await (await db.connection()).get_raw_connection()).driver_connection
+        await driver.set_trace_callback(asked.append)
+        for chosen in (
+            audit.Chosen(room="x"),
+            audit.Chosen(patient_ref="x", action="room.read"),
+            audit.Chosen(actor="x", care_unit="y", upto=7),
+        ):
+            await audit.page(db, "north", chosen, 51)
+        await audit.about_person(db, "north", "x", {"part_x": "room_x"})
+        await audit.known_by_trail(db, "north", "x")
+        await driver.set_trace_callback(None)
+    assert isinstance(here.app.settings.database, Path)
+    with sqlite3.connect(here.app.settings.database) as database:
+        plans = [database.execute(f"EXPLAIN QUERY PLAN {one}").fetchall() for one in asked if one.startswith("SELECT")]
+    steps = [row[3] for plan in plans for row in plan if "audit_entries USING" in row[3]]
+    assert len(steps) >= 6
+    wide = ("(tenant=?)", "(tenant=? AND number>?)", "(tenant=? AND action=?)", "(tenant=? AND person_ref>?)")
+    assert [step for step in steps if step.endswith(wide)] == []
+
+
 async def test_the_trail_is_for_its_scope_and_its_tenant(here: Installation) -> None:
     visit = await here.book(patient_ref="patient-1")
     others = ["rooms:read", "rooms:write", "admission", "vouch", "reports", "admin"]
@@ -292,7 +346,7 @@ async def test_a_stopped_server_has_signed_all_that_it_wrote(tmp_path: Path) -> 
         visit = await here.book()
         await visit.comes("Patient")
     async with Installation(tmp_path) as again:
-        report = await verify(again.app.store, tmp_path / "audit", public_keys(again.app.keyring))
+        report = await verify(again.app.store, tmp_path / "audit", public_keys(again.app.keyring), now=again.now)
         assert list(report.problems) == []
         assert report.heads >= 2
 
@@ -334,3 +388,18 @@ async def test_an_operator_verifies_prints_heads_and_finds_what_was_cut(tmp_path
     bad = tmp_path / "bad.json"
     bad.write_text("[]")
     assert (await vardrum("audit", "verify", "--keys", str(bad), *data))[0] == 1
+
+
+async def test_verifying_a_folder_without_a_trail_is_no_success_and_makes_none(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": {"k1": base64.b64encode(bytes(32)).decode()}}))
+    nowhere = tmp_path / "mistyped"
+    for command in (("audit", "verify", "--keys", str(keys)), ("audit", "head")):
+        status, output, errors = await vardrum(*command, "--data", str(nowhere))
+        assert (status, output) == (1, "")
+        assert "there is no database" in errors
+        assert not nowhere.exists()
+    data = tmp_path / "data"
+    await vardrum("tenants", "list", "--data", str(data))
+    status, _, errors = await vardrum("audit", "verify", "--keys", str(keys), "--data", str(data))
+    assert (status, errors) == (1, "there is no audit trail here to verify\n")

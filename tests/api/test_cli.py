@@ -131,7 +131,14 @@ async def test_keys_of_the_installation_are_changed_by_hand(server: Server, tmp_
     file = server.data / "keyring.json"
     assert file.stat().st_mode & 0o777 == 0o600
     before = json.loads(file.read_text())
+    for tenant in ("north", "south"):
+        await vardrum("tenants", "create", tenant, "--data", str(server.data))
     assert await vardrum("keyring", "rotate", "--data", str(server.data)) == (0, "k2\n", "")
+    with sqlite3.connect(server.data / "vardrum.db") as database:
+        entries = database.execute(
+            "SELECT tenant, known, detail FROM audit_entries WHERE action = 'keyring.rotated' ORDER BY tenant"
+        )
+        assert entries.fetchall() == [(one, "operator", '{"key":"k2"}') for one in ("north", "south")]
     after = json.loads(file.read_text())
     assert (before["current"], after["current"]) == ("k1", "k2")
     assert after["keys"]["k1"] == before["keys"]["k1"] != after["keys"]["k2"]

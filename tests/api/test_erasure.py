@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from vardrum.control.audit.cli import public_keys
 from vardrum.control.audit.verify import verify
+from vardrum.control.store import models
 from vardrum.tests.api.installation import Installation, Visit
 from vardrum.tests.api.test_audit import entries
 
@@ -59,7 +62,8 @@ def left_of(here: Installation, *words: str) -> list[str]:
 
 
 async def problems(here: Installation) -> list[Any]:
-    report = await verify(here.app.store, here.app.settings.audit_folder(), public_keys(here.app.keyring))
+    keys = public_keys(here.app.keyring)
+    report = await verify(here.app.store, here.app.settings.audit_folder(), keys, now=here.now)
     return list(report.problems)
 
 
@@ -186,3 +190,84 @@ async def test_an_erasure_says_who_erased_and_not_whom(here: Installation) -> No
     (one,) = await entries(here, action="person.erased")
     assert one["actor"]["id"] == "nurse-1"
     assert "erik" not in json.dumps(one)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("days", [91, 900], ids=["without people", "removed"])
+@pytest.mark.parametrize("referred", [True, False], ids=["by their reference", "as the room's patient"])
+async def test_a_person_of_visits_long_over_is_erased_from_the_trail(
+    here: Installation, referred: bool, days: int
+) -> None:
+    anna = {**ANNA} if referred else {key: value for key, value in ANNA.items() if key != "external_ref"}
+    erik = {"role": "relative", "display_name": "Erik Berg"}
+    visit = await here.book(patient_ref="anna", participants=[anna, erik, DOCTOR])
+    for name in ("Anna Berg", "Erik Berg"):
+        await visit.comes(name)
+        await visit.act(name, "deny", reason=f"{name} was loud")
+    await here.ask("POST", f"{visit.path}/end", {})
+    other = await here.book(patient_ref="anna", participants=[{**ANNA, "external_ref": "anna-2"}])
+    await here.ask("POST", f"{other.path}/end", {})
+    here.now += timedelta(days=days)
+    for _ in range(10):
+        await here.app.retention.tick()
+    assert len(await entries(here, action="room.expired")) == 2
+    reply = await here.ask("DELETE", "/v1/people/anna")
+    assert reply.body["erased"]["audit_entries"] > 2
+    mine = await entries(here, room=visit.id)
+    assert {one["person"].get("name") for one in mine if "person" in one} == {None, "Erik Berg", "Doctor"}
+    assert {one["actor"].get("name") for one in mine} == {None, "Nils Nurse", "Erik Berg"}
+    assert [one.get("reason") for one in mine if one["action"] == "participant.denied"] == [None, "Erik Berg was loud"]
+    # Whoever else is a patient of this reference has one of their own.
+    assert {one["person"].get("name") for one in await entries(here, room=other.id) if "person" in one} == {"Anna Berg"}
+    again = await here.ask("DELETE", "/v1/people/anna")
+    assert again.body["erased"]["audit_entries"] == 0
+    assert await problems(here) == []
+
+
+async def test_somebody_whose_reference_was_another_persons_at_first_stays(here: Installation) -> None:
+    visit = await here.book(participants=[{**ANNA, "external_ref": "berit"}, DOCTOR])
+    assert (await here.ask("PATCH", visit.of("Anna Berg"), {"external_ref": "anna"}, If_Match="*")).status == 200
+    session = await visit.comes("Anna Berg")
+    await here.visits.leave(session.id)
+    await here.ask("POST", f"{visit.path}/end", {})
+    assert (await here.ask("DELETE", "/v1/people/berit")).body["erased"]["participants"] == 0
+    assert (await visit.room())["participants"][0]["display_name"] == "Anna Berg"
+    left = await entries(here, action="participant.left")
+    assert (left[0]["actor"]["name"], left[0]["person"]["name"]) == ("Anna Berg", "Anna Berg")
+    assert left_of(here, "berit") == []
+    assert await problems(here) == []
+
+
+async def test_a_host_who_is_erased_is_named_no_more_by_whom_they_identified(here: Installation) -> None:
+    visit = await visit_of(here)
+    host = await visit.host()
+    await visit.comes("Anna Berg")
+    path = visit.of("Anna Berg") + "/identity"
+    assert (await here.ask("PUT", path, {"method": "known_in_person"}, key=host.token, actor=None)).status == 200
+    await here.ask("POST", f"{visit.path}/end", {})
+    assert (await here.ask("DELETE", "/v1/people/doctor")).status == 200
+    assert left_of(here, "Doctor", "doctor") == ["audit_entries.actor_name"]
+    anna = (await visit.room())["participants"][0]
+    assert (anna["identity"]["method"], anna["identity"]["by"]["name"]) == ("known_in_person", "")
+    report = (await here.ask("GET", f"{visit.path}/report")).body
+    assert report["timeline"]
+
+
+async def test_a_login_that_is_not_finished_goes_with_its_person(here: Installation) -> None:
+    visit = await here.book(participants=[ANNA])
+    session = await visit.open("Anna Berg")
+    async with here.app.store.write() as transaction:
+        transaction.db.add(
+            models.Login(
+                state=b"s",
+                browser=b"b",
+                tenant="north",
+                provider="region",
+                session=session.id,
+                expires_at=here.now + timedelta(minutes=5),
+                code=b"c",
+                identity={"name": "Anna B Berg"},
+            )
+        )
+    assert (await here.ask("DELETE", "/v1/people/anna")).status == 200
+    assert left_of(here, "Anna") == []

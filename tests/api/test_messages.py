@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from vardrum.control.notify import outbox
 from vardrum.control.store import models
 from vardrum.tests.api.installation import START, Installation, Visit
+from vardrum.tests.support.logs import leaks
 from vardrum.tests.support.post import OK, Mail, MailServer, SmsGateway
 from vardrum.tests.support.wait import wait_until
 
@@ -392,5 +395,78 @@ async def test_what_was_on_its_way_when_a_server_died_is_sent_again_and_a_remind
 async def test_an_address_that_the_mail_server_cannot_write_is_given_up(here: Installation, mail: MailServer) -> None:
     await book(here, START + timedelta(hours=5), who=person(email="jörgen@mail.example"))
     assert await settled(here) == [("invitation", "email", "dead")]
-    await book(here, START + timedelta(hours=5), who=person(email="a,b@mail.example"))
-    assert str((await mails(mail, 1))[0].message["To"]) == '"a,b"@mail.example'
+    await book(here, START + timedelta(hours=5), who=person(email="a/b=c@mail.example"))
+    assert str((await mails(mail, 1))[0].message["To"]) == "a/b=c@mail.example"
+
+
+async def test_an_address_that_is_corrected_while_the_wrong_one_is_written_to_gets_the_invitation(
+    here: Installation, mail: MailServer
+) -> None:
+    taken, corrected = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        taken.set()
+        await corrected.wait()
+
+    mail.before_answer = wait
+    visit = await book(here, who=person(email="wrong@mail.example"))
+    async with asyncio.timeout(30):
+        await taken.wait()
+    mail.before_answer = None
+    assert (await here.ask("PATCH", visit.of("Patient"), {"email": ADDRESS}, If_Match="*")).status == 200
+    corrected.set()
+    again = (await mails(mail, 2))[1]
+    assert again.to == ADDRESS
+    assert visit.links["Patient"] in again.text
+    assert [state for kind, _, state in await settled(here) if kind == "invitation"] == ["sent", "sent"]
+
+
+async def test_a_message_that_cannot_be_written_keeps_no_other_waiting(here: Installation, mail: MailServer) -> None:
+    # As a time zone that the system's database no longer has.
+    mail.answer = lambda _: "451 later"
+    visit = await book(here, who=person(email="first@mail.example"))
+    await wait_until(lambda: here.app.outbox.metrics()["email_failed"], deadline=30, what="a failure")
+    async with here.app.store.write() as transaction:
+        room = await transaction.db.get_one(models.Room, visit.id)
+        room.time_zone = "Europe/Atlantis"
+    mail.answer = lambda _: OK
+    with capture_logs() as said:
+        await book(here)
+        await here.pass_time(minutes=1)
+        assert (await mails(mail, 1))[0].to == ADDRESS
+    assert [state for kind, _, state in await settled(here) if kind == "invitation"] == ["dead", "sent"]
+    assert leaks("\n".join(json.dumps(one) for one in said), ["first@", ADDRESS, *visit.links.values()]) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "=?utf-8?q?a=0D=0ABcc:_eve?=@mail.example",
+        "=?utf-8?q?eve=40other.example=2C_b?=@mail.example",
+        "eve<b@mail.example",
+        "eve,b@mail.example",
+        "a:eve@mail.example",
+    ],
+)
+async def test_an_address_that_becomes_a_header_or_another_address_is_refused_and_never_written_to(
+    here: Installation, mail: MailServer, address: str
+) -> None:
+    mail.answer = lambda _: "451 later"
+    visit = await book(here)
+    patch = await here.ask("PATCH", visit.of("Patient"), {"email": address}, If_Match="*")
+    assert (patch.status, patch.pointers) == (422, {"#/email"})
+    await wait_until(lambda: here.app.outbox.metrics()["email_failed"], deadline=30, what="a failure")
+    # As an earlier version has taken it.
+    async with here.app.store.write() as transaction:
+        row = await transaction.db.get_one(models.Participant, visit.ids["Patient"])
+        row.email_sealed = here.visits.contacts.seal(row.id, "email", address)
+    mail.answer = lambda _: OK
+    await here.pass_time(minutes=1)
+    await wait_until(lambda: here.app.outbox.metrics()["email_dead"], deadline=30, what="a message to be given up")
+    assert (mail.tried, mail.mails) == (0, [])
+
+
+async def test_an_address_with_letters_of_any_alphabet_is_taken(here: Installation) -> None:
+    for address in ("åsa.öberg+1@mail.example", "o'neil_{x}=y@mail.example", "\u0645\u0646\u0649@mail.example"):
+        visit = await book(here, who=person(email=address, notify=False))
+        assert (await here.ask("GET", visit.of("Patient"))).body["email"] == address

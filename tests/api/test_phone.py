@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -69,6 +70,15 @@ async def test_what_an_earlier_version_kept_plain_is_sealed_at_the_next_start(
         assert plain(tmp_path) == []
         read = await here.ask("GET", visit.of("Relative"))
         assert (read.body["phone"], read.body["email"]) == (NUMBER, ADDRESS)
+
+
+async def test_a_subject_that_an_earlier_version_kept_plain_is_in_no_file_after_the_next_start(tmp_path: Path) -> None:
+    async with Installation(tmp_path) as here:
+        await here.book(participants=[{"role": "patient", "display_name": "Patient", "expected_subject": "x"}])
+    with contextlib.closing(sqlite3.connect(tmp_path / "vardrum.db")) as database, database:
+        database.execute("update participants set expected_subject = '191212121212'")
+    async with Installation(tmp_path) as here:
+        assert b"191212121212" not in await here.everything_kept()
 
 
 async def test_a_host_sees_a_number_only_by_asking_for_it(here: Installation) -> None:

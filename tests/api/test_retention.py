@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from vardrum.control.app import App
 from vardrum.control.settings import BadSettings, load
-from vardrum.control.store import queries
+from vardrum.control.store import logins, queries
+from vardrum.control.visits.values import Actor
 from vardrum.tests.api.installation import Installation, Visit
 from vardrum.tests.api.test_audit import entries
 from vardrum.tests.api.test_erasure import ANNA, DOCTOR, gone_by, left_of, problems
@@ -122,6 +123,26 @@ async def test_a_visits_figures_go_at_last_and_positions_never_come_again(here: 
     async with here.app.store.read() as db:
         assert (await queries.events(db, "north", 0, 1000))[0].position == last + 1
     assert await problems(here) == []
+
+
+async def test_logins_and_staffs_sessions_that_have_expired_go_by_the_clock(here: Installation) -> None:
+    nora = Actor("n-2", "Nora Nurse")
+    await here.app.staff.open("north", nora, "Ward 7")
+    await here.app.staff.code("north", nora, ["Ward 7"])
+    async with here.app.store.write() as transaction:
+        await logins.begin(
+            transaction.db,
+            state=b"s",
+            browser=b"b",
+            tenant="north",
+            provider="region",
+            session=None,
+            now=here.now,
+            expires_at=here.now + timedelta(minutes=5),
+        )
+        await logins.worth(transaction.db, b"s", b"c", {"name": "Nora Nurse"}, here.now + timedelta(minutes=5))
+    await pass_days(here, 1)
+    assert left_of(here, "Nora") == ["audit_entries.actor_name"]
 
 
 async def test_many_rooms_go_a_few_at_a_time(here: Installation) -> None:

@@ -88,9 +88,11 @@ class Place:
                 await self.act(store, tenant, 7, 9)
             await self.sign(store)
 
-    async def verify(self, *others: Path, known: dict[str, bytes] | None = None) -> Report:
+    async def verify(
+        self, *others: Path, known: dict[str, bytes] | None = None, now: datetime = NOW + timedelta(days=1)
+    ) -> Report:
         async with self.store() as store:
-            return await verify(store, self.export, known or public_keys(self.keyring), others=others)
+            return await verify(store, self.export, known or public_keys(self.keyring), now=now, others=others)
 
     async def found(self, *others: Path, known: dict[str, bytes] | None = None) -> set[tuple[str, int | None, str]]:
         return {(one.tenant, one.number, one.kind) for one in (await self.verify(*others, known=known)).problems}
@@ -282,7 +284,7 @@ def restore_older(place: Place) -> None:
     shutil.copy(place.folder / "older.db", place.database)
 
 
-def forged_expiry(place: Place) -> None:
+def forged_expiry(place: Place, at: datetime = NOW + timedelta(hours=1)) -> None:
     """Young entries removed, and an entry with right hashes that says that they were old."""
     with place.sql() as sql:
         hash_ = sql.execute("SELECT hash FROM audit_entries WHERE tenant = 'north' AND number = 8").fetchone()[0]
@@ -291,9 +293,40 @@ def forged_expiry(place: Place) -> None:
     async def record() -> None:
         async with place.store() as store, store.write() as transaction:
             detail = {"upto": 8, "hash": hash_.hex(), "newest": 0}
-            audit.record(transaction, audit.EXPIRED, tenant="north", at=NOW + timedelta(hours=1), detail=detail)
+            audit.record(transaction, audit.EXPIRED, tenant="north", at=at, detail=detail)
 
     asyncio.run(record())
+
+
+def forged_expiry_of_the_future(place: Place) -> None:
+    """The same by an entry that claims to be made when they were old."""
+    forged_expiry(place, NOW + timedelta(days=366 * 6))
+
+
+def expiry_without_end(place: Place) -> None:
+    """What says where the chain begins is no number that there is."""
+
+    async def record() -> None:
+        async with place.store() as store, store.write() as transaction:
+            detail = {"upto": float("inf"), "hash": "00" * 32}
+            audit.record(transaction, audit.EXPIRED, tenant="north", at=NOW, detail=detail)
+
+    asyncio.run(record())
+
+
+def expiry_in_other_bytes(place: Place) -> None:
+    """What says where the chain begins can't be read by the database's driver."""
+    with place.sql() as sql:
+        sql.execute("UPDATE audit_entries SET action = 'audit.expired', detail = CAST(x'ff' AS TEXT) "
+                    "WHERE tenant = 'north' AND number = 9")  # fmt: skip
+
+
+def erasure_in_other_bytes(place: Place) -> None:
+    """So can't what a name is said to have been erased by."""
+    with place.sql() as sql:
+        sql.execute(SET.format("person_name = NULL, erased_by = 9, salts = CAST(substr(salts, 1, 48) || "
+                               "zeroblob(16) || substr(salts, 65) AS BLOB)"))  # fmt: skip
+        sql.execute("UPDATE audit_entries SET detail = CAST(x'ff' AS TEXT) WHERE tenant = 'north' AND number = 9")
 
 
 def drop_line(place: Place) -> None:
@@ -379,6 +412,10 @@ TAMPERINGS: dict[Callable[[Place], None], set[tuple[str, int | None, str]]] = {
     cut_with_the_heads_row: {(N, 8, "cut")},
     restore_older: {(N, 7, "cut"), ("south", 7, "cut")},
     forged_expiry: {(N, None, "beginning")},
+    forged_expiry_of_the_future: {(N, None, "beginning")},
+    expiry_without_end: {(N, 10, "beginning")},
+    expiry_in_other_bytes: {(N, None, "beginning"), (N, 9, "unreadable"), (N, 9, "cut"), (N, 8, "cut")},
+    erasure_in_other_bytes: {(N, 4, "erased"), (N, 9, "unreadable"), (N, 9, "cut"), (N, 8, "cut")},
     drop_line: {(N, 9, "export")},
     cut_file: {(N, 9, "export")},
     no_file: {(N, 9, "export")},
@@ -417,6 +454,28 @@ async def test_a_whole_machine_put_back_is_found_by_a_head_that_others_keep(plac
             )
     assert await place.found() == set()
     assert await place.found(kept) == {(N, 7, "cut"), ("south", 7, "cut")}
+
+
+async def test_a_head_that_others_keep_counts_without_a_newline_at_its_end(place: Place, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(place.lines()[-1])
+    place.north.unlink()
+    with place.sql() as sql:
+        sql.execute("UPDATE audit_heads SET exported_number = 0, exported_line = NULL WHERE tenant = 'north'")
+    cut_with_the_heads_row(place)
+    assert await place.found() == set()
+    assert await place.found(kept) == {(N, 8, "cut")}
+
+
+async def test_a_tenant_that_is_gone_is_found_by_a_head_that_others_keep(place: Place, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_bytes(place.lines()[-1] + b"\n")
+    place.north.unlink()
+    with place.sql() as sql:
+        for table, column in (("audit_entries", "tenant"), ("audit_heads", "tenant"), ("tenants", "id")):
+            sql.execute(f"DELETE FROM {table} WHERE {column} = 'north'")
+    assert await place.found() == set()
+    assert await place.found(kept) == {(N, None, "tenant"), (N, 1, "cut")}
 
 
 async def test_a_replaced_keyring_is_found_by_public_keys_that_others_keep(place: Place) -> None:
@@ -576,7 +635,7 @@ async def test_entries_that_have_grown_old_go_and_the_rest_verifies(place: Place
         with acts(NURSE):
             await place.act(store, "south", 10, 10)
         await place.sign(store, later)
-    report = await place.verify()
+    report = await place.verify(now=later)
     assert list(report.problems) == []
     with place.sql() as sql:
         kept = sql.execute("SELECT number, action FROM audit_entries WHERE tenant = 'north' ORDER BY number").fetchall()
@@ -589,6 +648,11 @@ async def test_a_long_trail_is_read_bit_by_bit_with_progress(place: Place, monke
     told: list[tuple[str, int, int]] = []
     async with place.store() as store:
         report = await verify(
-            store, place.export, public_keys(place.keyring), progress=lambda *one: told.append(one), tenant="north"
+            store,
+            place.export,
+            public_keys(place.keyring),
+            now=NOW,
+            progress=lambda *one: told.append(one),
+            tenant="north",
         )
     assert (report.entries, list(report.problems), told) == (9, [], [("north", 4, 9), ("north", 8, 9)])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,66 @@ def test_the_file_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> No
     first = keyring.load(path, create=True, random=os.urandom)
     assert path.stat().st_mode & 0o777 == 0o600
     assert keyring.load(path, create=True).is_marked(first.mark("a", "x"), "a", "x")
+
+
+def test_a_keyring_is_on_disk_before_anything_is_sealed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only the file but its name: a power cut must not bring an older keyring back, or none."""
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(self: Path, target: Path) -> Path:
+        done.append("name")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    path = tmp_path / "keyring.json"
+    keyring.load(path, create=True)
+    keyring.rotate(path)
+    assert done == ["file", "name", "folder"] * 2
+
+
+def test_operators_who_rotate_at_the_same_time_get_a_key_each(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+    keyring.load(path, create=True)
+    ready = threading.Barrier(8)
+
+    def rotate() -> str:
+        ready.wait()
+        return keyring.rotate(path)
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [pool.submit(rotate) for _ in range(8)]
+    assert sorted(one.result() for one in made) == [f"k{number}" for number in range(2, 10)]
+    assert keyring.load(path, create=False).names == [f"k{number}" for number in range(1, 10)]
+
+
+def test_who_may_read_a_keyring_still_may_after_a_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+    keyring.load(path, create=True)
+    path.chmod(0o640)
+    if os.getuid() == 0:  # as `sudo vardrum keyring rotate` for a server with a user of its own
+        os.chown(path, 65_534, 65_534)
+    before = path.stat()
+    keyring.rotate(path)
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_a_keyring_behind_a_link_is_rotated_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    there, path = tmp_path / "elsewhere" / "kept.json", tmp_path / "keyring.json"
+    keyring.load(there, create=True)
+    path.symlink_to(there)
+    keyring.rotate(path)
+    assert path.is_symlink()
+    assert keyring.load(there, create=False).current == "k2"
 
 
 KEY = base64.b64encode(bytes(32)).decode()
