@@ -33,8 +33,8 @@ expected-statuses = [400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 428,
 expected-statuses = [401, 404, 412, 422]
 """
 # What a schema can't say (a cursor of ours, an Idempotency-Key used before) is refused with 422 though it fits.
-# Whether keys are asked for is a test of its own.
-LEFT_OUT = "positive_data_acceptance,ignored_auth"
+# Whether keys are asked for is a test of its own. Who deletes a room cancels it: it is still to be read.
+LEFT_OUT = "positive_data_acceptance,ignored_auth,use_after_free"
 
 
 class House:
