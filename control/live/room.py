@@ -158,9 +158,8 @@ class LiveRoom:
 
     def _time(self, arrival: Arrival, present: Present, former: State | None) -> None:
         """Measures how long somebody waited, and begins to measure how long media take them."""
-        if arrival.state == State.WAITING and not present.held:
-            if former != State.IDENTIFYING:
-                present.waits_since = arrival.since
+        if arrival.state == State.WAITING:
+            present.waits_since = arrival.since
         elif arrival.state == State.ADMITTED and present.waits_since is not None:
             self._timings.waiting.observe(max(0.0, (arrival.since - present.waits_since).total_seconds()))
         if arrival.state not in (State.WAITING, State.IDENTIFYING) or present.held:
