@@ -23,11 +23,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from ..sfu.types import Distribution
+from .about import ABOUT
 
 # Seconds; an act is one fsync, so a few milliseconds is usual and a tenth of a second is a slow disk.
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
-DROP = "drop_"
+OURS, DROP = "vardrum_", "drop_"
 
 # A figure that is a mapping has a sample for each of its keys: a label's value, or those of several.
 Figure = float | Mapping[str, float] | Mapping[tuple[str, ...], float] | Distribution
@@ -47,7 +48,7 @@ class _Source(Collector):
     def __init__(
         self, prefix: str, figures: Figures, gauges: Collection[str], labels: Mapping[str, Sequence[str]]
     ) -> None:
-        self._prefix = f"vardrum_{prefix}_"
+        self._prefix = f"{OURS}{prefix}_"
         self._figures = figures
         self._gauges = frozenset(gauges)
         self._labels = labels
@@ -70,7 +71,7 @@ class _Source(Collector):
 
     def _family(self, name: str, value: float | Mapping[str, float] | Mapping[tuple[str, ...], float]) -> Metric:
         kind = GaugeMetricFamily if name in self._gauges else CounterMetricFamily
-        about = name.replace("_", " ")
+        about = ABOUT.get(self._prefix.removeprefix(OURS) + name) or name.replace("_", " ")
         if not isinstance(value, Mapping):
             return kind(self._prefix + name, about, value=value)
         family = kind(self._prefix + name, about, labels=self._labels.get(name, BY_SHARD))

@@ -142,6 +142,8 @@ async def test_figures_keep_the_conventions_and_name_nobody_after_a_visit(server
     assert not re.search(r"^vardrum_database_commit_seconds_count 0.0$", text, re.MULTILINE)
     assert await promtool("check", "metrics", stdin=text.encode()) == (0, "")
     for family in text_string_to_metric_families(text):
+        words = family.name.split("_", 2)[2].replace("_", " ") if family.name.startswith("vardrum_") else ""
+        assert family.documentation != words, f"what does {family.name} mean?"
         for sample in family.samples:
             for label, value in sample.labels.items():
                 assert label in LABELS, f"{sample.name} has a new label {label}: is it bounded?"
