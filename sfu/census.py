@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,22 +33,34 @@ class Census:
     round_trip: Distribution = field(
         default_factory=lambda: Distribution("Round trip to a participant, each sampled every 5 s", ROUND_TRIPS)
     )
-    loss: Distribution = field(
+    downlink_loss: Distribution = field(
         default_factory=lambda: Distribution(
             "Share of what went to a participant in 5 s that did not arrive, before repair", LOSSES
+        )
+    )
+    uplink_loss: Distribution = field(
+        default_factory=lambda: Distribution(
+            "Share of what a participant sent that did not arrive, before repair, sampled every 5 s", LOSSES
         )
     )
     _next: float = 0.0
     # Packets acknowledged and lost, by the engine's number, at the former look.
     _before: dict[int, tuple[float, float]] = field(default_factory=dict)
 
-    def look(self, now: float, down: NDArray[np.float64]) -> None:
-        """To be called with each table of downlinks, shape (peers, len(Downlink)); `now` in seconds."""
+    def look(self, now: float, down: NDArray[np.float64], uplink_losses: Iterable[float]) -> None:
+        """To be called each tick.
+
+        Args:
+            now: seconds.
+            down: the engines' table, shape (peers, len(Downlink)).
+            uplink_losses: of each peer that sends, NaN where not known.
+        """
         if now < self._next:
             return
         self._next = now + EVERY
         trips = down[:, Downlink.ROUND_TRIP_US]
         self.round_trip.add((trips[trips != UNKNOWN_US] / 1e6).tolist())
+        self.uplink_loss.add(share for share in uplink_losses if not math.isnan(share))
         former, self._before = self._before, {}
         shares = []
         columns = (Downlink.PEER, Downlink.ACKED_PACKETS, Downlink.LOST_PACKETS)
@@ -59,7 +72,7 @@ class Census:
             missing = max(0.0, lost - lost_before)
             if (packets := acked - acked_before + missing) >= ENOUGH:
                 shares.append(missing / packets)
-        self.loss.add(shares)
+        self.downlink_loss.add(shares)
 
 
 def pictures(peers: Iterable[Peer]) -> Mapping[tuple[str, ...], float]:

@@ -343,7 +343,8 @@ class Node:
             "shard_peers": {str(shard.number): shard.peers for shard in shards},
             "cpu_seconds": sum(shard.engine.cpu_ns() for shard in shards) / 1e9,
             "round_trip_seconds": self._census.round_trip,
-            "loss_ratio": self._census.loss,
+            "downlink_loss_ratio": self._census.downlink_loss,
+            "uplink_loss_ratio": self._census.uplink_loss,
             "pictures": census.pictures(peers),
             "pictures_paused": census.paused(peers),
             "sound_peers": census.sound(peers),
@@ -425,7 +426,7 @@ class Node:
                 down, up = self._running.downlinks(), self._running.uplinks()
                 self._listen(now, up)
                 self._adaptation.tick(now, down, up, self._by_number, self._places)
-                self._census.look(now, down)
+                self._census.look(now, down, self._adaptation.uplink_losses)
             except Exception:
                 # One room's trouble must not end the speakers' lists and the loads of all.
                 log.exception("a tick failed")
