@@ -33,7 +33,7 @@ class Prometheus:
         assert EVERY in text
         self._folder.mkdir()
         written = self._folder / "prometheus.yml"
-        written.write_text(text.replace(TARGET, self._target).replace(EVERY, "1s"))
+        written.write_text(text.replace(TARGET, self._target).replace(EVERY, "2s"))
         (self._folder / "alerts.yml").write_text((CONFIG / "alerts.yml").read_text())
         address = f"127.0.0.1:{free_port()}"
         self._base = f"http://{address}/api/v1/"
