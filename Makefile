@@ -16,7 +16,7 @@ RUST := $(shell find $(CRATES) -name target -prune -o \( -name '*.rs' -o -name '
 # What clippy of Debian 12 (0.1.63) warns of, and later ones don't: its makers found these too strict, or mended them.
 OLD_CLIPPY := format-push-string drop-non-drop drop-copy unusual-byte-groupings derive-partial-eq-without-eq redundant-clone
 # Tests that don't mind others beside them, and those that do.
-BESIDE := tests/unit tests/api tests/sim tests/fuzz
+BESIDE := tests/unit tests/api tests/sim tests/fuzz tests/ops
 ALONE := $(filter-out $(BESIDE) tests/support tests/vectors tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin

@@ -118,6 +118,8 @@ class App:
         self._clock = clock
         self._random = random
         self._stopping = False
+        # When the heads of the audit trail were last exported, seconds since 1970.
+        self._exported = 0.0
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -185,7 +187,10 @@ class App:
             clock=self._clock,
             random=self._random,
         )
-        metrics = Metrics()
+        metrics = Metrics(version())
+        metrics.add("database", self.store.metrics, gauges=("writers", "away"), collectors=self.store.collectors)
+        exported = "exported_timestamp_seconds"
+        metrics.add("audit", lambda: {exported: self._exported}, gauges=(exported,))
         await self._start_webhooks(metrics)
         web_app = self._web_app(metrics)
         if self._make_node is not None:
@@ -216,7 +221,8 @@ class App:
 
     async def _export(self, export: Export) -> None:
         while True:
-            await _tried(export.run)
+            if await _tried(export.run):
+                self._exported = self._clock().timestamp()
             await asyncio.sleep(self.settings.audit.export_seconds)
 
     def _web_app(self, metrics: Metrics) -> web.Application:
@@ -278,7 +284,7 @@ class App:
         await deliverer.start()
         self._stack.push_async_callback(deliverer.stop)
         gauges = ("hooks", "failing", "disabled", "pending", "oldest_seconds")
-        metrics.add("webhooks", deliverer.metrics, gauges=gauges)
+        metrics.add("webhooks", deliverer.metrics, gauges=gauges, collectors=deliverer.collectors)
 
     async def _start_media(self, app: web.Application, metrics: Metrics, make_node: MakeNode) -> None:
         live = Live(self.visits)
@@ -310,9 +316,19 @@ class App:
             "shard_overloaded",
             "shard_busy_ratio",
             "shard_peers",
+            "pictures",
+            "pictures_paused",
+            "sound_peers",
         )
-        metrics.add("engine", node.metrics, gauges=gauges)
-        metrics.add("live", live.metrics, gauges=("rooms", "websockets"))
+        labels = {"pictures": ("source", "layer"), "sound_peers": ("mode",)}
+        metrics.add("engine", node.metrics, gauges=gauges, labels=labels)
+        metrics.add(
+            "live",
+            live.metrics,
+            gauges=("rooms", "websockets", "participants"),
+            labels={"participants": ("state",)},
+            collectors=live.timings.all,
+        )
         app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())
 
     async def _serve_metrics(self, metrics: Metrics) -> None:
@@ -390,13 +406,15 @@ def _forwarded(request: web.Request) -> str:
     return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or _peer(request)
 
 
-async def _tried(export: Callable[[], Awaitable[None]]) -> None:
+async def _tried(export: Callable[[], Awaitable[None]]) -> bool:
     try:
         await export()
+        return True
     except Busy:
         log.warning("the heads of the audit trail are exported later: the database has no time")
     except Exception:
         log.exception("the heads of the audit trail can't be exported")
+    return False
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -118,6 +118,7 @@ class _Visitor:
         return await self._answer(message)
 
     async def _answer(self, hello: heard.Hello) -> bool:
+        began = self._live.now()
         try:
             session = await self._visits.hello(hello.token)
         except Refused as refused:
@@ -136,6 +137,7 @@ class _Visitor:
         client = Client(session.id, self._outbox, _device(hello.device), last_chat, self._limits, self._live.now())
         self._client = client
         self._conversation = await self._live.enter(session, client)
+        self._live.timings.welcome.observe(self._live.now() - began)
         return True
 
     async def finish_unless_welcomed(self) -> None:

@@ -7,7 +7,7 @@ What each way carries (`bandwidth`) decides what each viewer is shown (`routing`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -51,6 +51,11 @@ class Adaptation:
     _uplinks: UplinkLosses = field(default_factory=UplinkLosses)
     _quality: Quality = field(default_factory=Quality)
     _ticks: int = 0
+
+    @property
+    def uplink_losses(self) -> Iterable[float]:
+        """What each peer's packets to us lost over the last seconds, 0 to 1; NaN while too few have come."""
+        return self._uplinks.loss.values()
 
     def tick(
         self, now: float, down: Floats, up: Floats, peers: Mapping[int, Peer], places: Mapping[str, Place]

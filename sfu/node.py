@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from . import census
 from .adaptation import Adaptation
+from .census import Census
 from .devices import DeviceState
 from .dtls import Certificate, Handshake, Keys
 from .engine import MICROPHONE, Connection, Dtls, Event, Layer, Picture, Transport, Uplink
@@ -33,6 +35,7 @@ from .shards import Shard, Shards
 from .types import (
     Device,
     DeviceStats,
+    Distribution,
     Listener,
     MediaSettings,
     Offer,
@@ -77,6 +80,7 @@ class Node:
         self._refused = 0
         self._routing = Routing(listener, now)
         self._adaptation = Adaptation(listener, self._routing)
+        self._census = Census()
         # By room and participant, from their hello on.
         self._devices: dict[str, dict[str, DeviceState]] = {}
 
@@ -315,16 +319,20 @@ class Node:
             for participant in list(place.peers):
                 self._remove(place, participant)
 
-    def metrics(self) -> dict[str, float | dict[str, float]]:
-        """Counters of all shards (`drop_…` by reason), peers, rooms, CPU seconds, and each shard's load by number."""
+    def metrics(self) -> dict[str, float | Mapping[str, float] | Mapping[tuple[str, ...], float] | Distribution]:
+        """Counters of all shards (`drop_…` by reason), peers, rooms, CPU seconds, and each shard's load by number.
+
+        Also what is sent now: `pictures` by source and layer, `sound_peers` by mode.
+        """
         shards = self._running
+        peers = self._by_number.values()
         drops = self._handshake_drops.copy()
-        for peer in self._by_number.values():
+        for peer in peers:
             drops.update(_drops(peer))
         return {
             **shards.counters(),
             **{f"drop_{reason.replace('-', '_')}": count for reason, count in drops.items()},
-            "peers": len(self._by_number),
+            "peers": len(peers),
             "rooms": len(self._places),
             "shards": len(shards),
             "shards_dead": shards.dead,
@@ -334,6 +342,12 @@ class Node:
             "shard_busy_ratio": {str(shard.number): shard.load.busy for shard in shards},
             "shard_peers": {str(shard.number): shard.peers for shard in shards},
             "cpu_seconds": sum(shard.engine.cpu_ns() for shard in shards) / 1e9,
+            "round_trip_seconds": self._census.round_trip,
+            "downlink_loss_ratio": self._census.downlink_loss,
+            "uplink_loss_ratio": self._census.uplink_loss,
+            "pictures": census.pictures(peers),
+            "pictures_paused": census.paused(peers),
+            "sound_peers": census.sound(peers),
         }
 
     def _forget(self, room: str, place: Place) -> None:
@@ -412,6 +426,7 @@ class Node:
                 down, up = self._running.downlinks(), self._running.uplinks()
                 self._listen(now, up)
                 self._adaptation.tick(now, down, up, self._by_number, self._places)
+                self._census.look(now, down, self._adaptation.uplink_losses)
             except Exception:
                 # One room's trouble must not end the speakers' lists and the loads of all.
                 log.exception("a tick failed")

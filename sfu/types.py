@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal, Protocol
 
 Source = Literal["microphone", "camera", "screen"]
@@ -249,3 +251,30 @@ class SlotSsrc:
     ssrc: int
     rtx_ssrc: int | None
     msid: str
+
+
+class Distribution:
+    """How often something was how large, since the start.
+
+    Attributes:
+        about: what it is, for who reads figures.
+        sum: of all values.
+    """
+
+    def __init__(self, about: str, bounds: tuple[float, ...]) -> None:
+        """`bounds`: upper ends of the ranges that are told apart, growing; what is larger than all has one more."""
+        self.about = about
+        self.sum = 0.0
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+
+    def add(self, values: Iterable[float]) -> None:
+        """Counts values; none of them NaN."""
+        for value in values:
+            self._counts[bisect_left(self._bounds, value)] += 1
+            self.sum += value
+
+    def cumulative(self) -> Iterator[tuple[str, int]]:
+        """Upper ends, the last `+Inf`, and how many values were no larger."""
+        ends = [*map(str, self._bounds), "+Inf"]
+        return zip(ends, accumulate(self._counts), strict=True)

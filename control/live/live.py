@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from ...sfu.types import Level, Reason, SlotView, Way
+from ..visits.rules import State
 from ..visits.values import Actor, Session
 from .client import Client
 from .conversation import Conversation, Deciding
 from .record import Record, Writing
 from .room import LiveRoom, Snapshots
+from .timings import Timings
 
 if TYPE_CHECKING:
     from ...sfu.node import Node
@@ -28,6 +31,8 @@ PING = 2.0
 # A websocket that has been silent for so long is a dead connection; its client has long come back by another.
 SILENT = 30.0
 GOING_AWAY = 1001
+# States in which somebody is there for others.
+THERE = (State.WAITING, State.IDENTIFYING, State.ADMITTED)
 
 
 class VisitsFace(Snapshots, Deciding, Writing, Protocol):
@@ -57,6 +62,7 @@ class Live:
         self._visits = visits
         self.now = now
         self.wall = wall
+        self.timings = Timings()
         self._record = Record(visits)
         self._tasks: list[asyncio.Task[None]] = []
         self._pinged = now()
@@ -87,7 +93,7 @@ class Live:
         """Welcomes a client, whose session has arrived, into its room."""
         live = self.rooms.get(session.room)
         if live is None:
-            live = LiveRoom(session.room, self._visits, self.node, self.now, self.wall, self._record)
+            live = LiveRoom(session.room, self._visits, self.node, self.now, self.wall, self._record, self.timings)
             self.rooms[session.room] = live
         await live.enter(session.id, session.participant, client)
         return Conversation(live, session.id, client, self._visits, self.wall)
@@ -98,9 +104,19 @@ class Live:
         if live is not None:
             live.detach(session, client)
 
-    def metrics(self) -> dict[str, int]:
-        """What an operator may want to see: rooms and websockets now."""
-        return {"rooms": len(self.rooms), "websockets": sum(len(room.clients) for room in self.rooms.values())}
+    def metrics(self) -> dict[str, int | dict[str, float]]:
+        """What an operator may want to see: rooms and websockets now, and those who are there by `state`."""
+        there = Counter(
+            present.state
+            for room in self.rooms.values()
+            for present in room.present.values()
+            if present.presence.state in ("connecting", "connected")
+        )
+        return {
+            "rooms": len(self.rooms),
+            "websockets": sum(len(room.clients) for room in self.rooms.values()),
+            "participants": {str(state): float(there[state]) for state in THERE},
+        }
 
     # -- from the disk --
 

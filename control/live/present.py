@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ...sfu.types import SlotView, Wish
 from ..visits.rules import State
@@ -34,6 +35,8 @@ class Present:
         slots: whom its slots show, by media keys.
         quality: how well it sees and hears each participant, itself included, as media said last.
         troubles: its own with media.
+        waits_since: when it began to wait for a host, also while it is being identified; None on hold.
+        expected: since when its first media is awaited, seconds, monotonic.
         called: it is written down that this person needs to be phoned, and hosts have been told.
     """
 
@@ -54,4 +57,6 @@ class Present:
     slots: Sequence[SlotView] = ()
     quality: dict[str, Quality] = field(default_factory=dict)
     troubles: Troubles = field(default_factory=Troubles)
+    waits_since: datetime | None = None
+    expected: float | None = None
     called: bool = False

@@ -19,6 +19,7 @@ from .present import Present
 from .record import Record
 from .sharing import Sharing
 from .telling import REPLACED_OR_OVER, SAID_HELLO_ELSEWHERE
+from .timings import Timings
 from .troubles import Troubles
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class LiveRoom:
         now: Callable[[], float],
         wall: Callable[[], float],
         record: Record,
+        timings: Timings,
     ) -> None:
         self.id = id
         self.node = node
@@ -61,6 +63,7 @@ class LiveRoom:
         self._visits = visits
         self.now = now
         self._record = record
+        self._timings = timings
         self._speaking = said.Speaking(speaking=[]).encode()
         self._persons: list[Person] | None = None
         self._applying = False
@@ -150,7 +153,21 @@ class LiveRoom:
             self.node.drop(self.id, present.key)
             present.presence.dropped()
             self.care.gone(present)
+        self._time(arrival, present, former)
         self._own_the_name(arrival, present)
+
+    def _time(self, arrival: Arrival, present: Present, former: State | None) -> None:
+        """Measures how long somebody waited, and begins to measure how long media take them."""
+        if arrival.state == State.WAITING:
+            present.waits_since = arrival.since
+        elif arrival.state == State.ADMITTED and present.waits_since is not None:
+            self._timings.waiting.observe(max(0.0, (arrival.since - present.waits_since).total_seconds()))
+        if arrival.state not in (State.WAITING, State.IDENTIFYING) or present.held:
+            present.waits_since = None
+        if arrival.state not in INSIDE:
+            present.expected = None
+        elif former not in INSIDE and present.client is not None and not present.presence.peer:
+            present.expected = self.now()
 
     def _discover(self, arrival: Arrival) -> Present:
         connected = arrival.connection in ("connecting", "connected")
@@ -267,6 +284,8 @@ class LiveRoom:
         welcome = self.node.welcome(self.id, present.key, client.device, self.snapshot.max_participants)
         client.say(views.welcome(self.snapshot, present.participant, present.state, welcome))
         present.presence.hello(self.now(), welcome.media == "kept")
+        if welcome.media == "new" and present.state in INSIDE:
+            present.expected = self.now()
         present.slots = self.node.slots(self.id, present.key)
         self.tick(self.now())
         self.publish()
@@ -341,6 +360,9 @@ class LiveRoom:
         present = self.by_key(key)
         if present is not None and self.snapshot is not None:
             present.presence.media = connected
+            if connected and present.expected is not None:
+                self._timings.join.observe(self.now() - present.expected)
+                present.expected = None
             if not connected and present.presence.peer:
                 # A page that closed its connection, rather than lost it, has no peer any more: its websocket counts.
                 media = self.node.welcome(self.id, key, Device(), self.snapshot.max_participants).media

@@ -105,6 +105,9 @@ class Store:
         # While it can't be reached one asks for all the others, who would wait out a timeout each.
         self._away = self._asking = False
         self._heads: dict[str, tuple[int, bytes]] = {}
+        self._refused = 0
+        # Histograms, for `Metrics.add`.
+        self.collectors = (self._writers.commit_seconds, self._writers.wait_seconds)
 
     @property
     def taken(self) -> asyncio.Event:
@@ -162,7 +165,7 @@ class Store:
                 yield outer
             return
         if self._queue >= MAX_QUEUE:
-            raise Busy(SLOW)
+            raise self._busy(SLOW)
         self._queue += 1
         try:
             with self._reaching():
@@ -202,6 +205,10 @@ class Store:
             async with AsyncSession(self._database.readers, expire_on_commit=False, autoflush=False) as db, db.begin():
                 yield db
 
+    def metrics(self) -> dict[str, float]:
+        """For `Metrics.add`: gauges are `writers` (waiting or writing) and `away`; `refused` counts Busy."""
+        return {"writers": self._queue, "away": self._away, "refused": self._refused}
+
     async def scrub(self) -> None:
         """Has the database forget what was replaced before it was told to, as far as it can."""
         await self._database.scrub()
@@ -217,22 +224,26 @@ class Store:
             # Where the writer still waits it raises there as well.
             log.error("telling what was written failed", error=type(telling.exception()).__name__)
 
+    def _busy(self, reason: str) -> Busy:
+        self._refused += 1
+        return Busy(reason)
+
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         if self._away and self._asking:
-            raise Busy(AWAY)
+            raise self._busy(AWAY)
         asks, self._asking = self._away, self._away
         try:
             yield
         except PoolTimeout:
-            raise Busy(SLOW) from None
+            raise self._busy(SLOW) from None
         except (DBAPIError, Unusable) as error:
             meanwhile = self._database.passes(error) if isinstance(error, DBAPIError) else AWAY
             if meanwhile is None:
                 raise
             if meanwhile == AWAY:
                 self._lost(error)
-            raise Busy(meanwhile) from None
+            raise self._busy(meanwhile) from None
         else:
             if self._away:
                 self._away = False

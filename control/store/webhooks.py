@@ -74,15 +74,32 @@ async def is_behind(db: Db) -> bool:
     return bool(await db.scalar(select(Webhook.id).where(Webhook.deleted_at.is_(None), newer.exists()).limit(1)))
 
 
-async def queue(db: Db, new_id: Callable[[], str], now: datetime) -> tuple[set[str], bool]:
-    """Makes deliveries of events that haven't been looked at: for which webhooks, and whether there are more.
+@dataclass(frozen=True)
+class Queued:
+    """What `queue` has done.
+
+    Attributes:
+        hooks: webhooks for which there are new deliveries.
+        happened: when each event that was read had happened.
+        more: whether there may be more events.
+    """
+
+    hooks: set[str]
+    happened: list[datetime]
+    more: bool
+
+
+async def queue(db: Db, new_id: Callable[[], str], now: datetime) -> Queued:
+    """Makes deliveries of events that haven't been looked at.
 
     Positions are in the order of commits, so nothing can appear behind what was looked at.
     """
     by_tenant: dict[str, list[Webhook]] = {}
     for one in await all_hooks(db):
         by_tenant.setdefault(one.tenant, []).append(one)
-    queued, more = set(), False
+    queued: set[str] = set()
+    happened: list[datetime] = []
+    more = False
     for tenant, theirs in by_tenant.items():
         after = min(one.position for one in theirs)
         query = select(Event).where(Event.tenant == tenant, Event.position > after)
@@ -90,13 +107,14 @@ async def queue(db: Db, new_id: Callable[[], str], now: datetime) -> tuple[set[s
         if not events:
             continue
         more = more or len(events) == BATCH
+        happened += [event.occurred_at for event in events]
         for one in theirs:
             wanted = [event for event in events if event.position > one.position]
             if await _queue_for(db, one, wanted, new_id, now):
                 queued.add(one.id)
             one.position = max(one.position, events[-1].position)
     await db.flush()
-    return queued, more
+    return Queued(queued, happened, more)
 
 
 async def _queue_for(db: Db, one: Webhook, events: Sequence[Event], new_id: Callable[[], str], now: datetime) -> bool:

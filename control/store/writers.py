@@ -8,11 +8,13 @@ it; none of them goes on before the commit of all.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from prometheus_client import Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm.session import JoinTransactionMode
 
@@ -21,6 +23,8 @@ from .trouble import Unusable
 
 # So many share a commit at most, and so many seconds after the first nobody new is let in: it waits for all of them.
 MOST, LONGEST = 64, 0.050
+# Seconds; on a disk of its own a commit takes a few milliseconds, and one of a tenth of a second is felt by everyone.
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Turn:
@@ -46,11 +50,24 @@ class Writers:
 
     Attributes:
         commits: how many there were.
+        commit_seconds, wait_seconds: how long each took, and how long each writer waited for its turn.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.commits = 0
+        self.commit_seconds = Histogram(
+            "vardrum_database_commit_seconds",
+            "Time that a commit took to be on disk",
+            buckets=BUCKETS,
+            registry=None,
+        )
+        self.wait_seconds = Histogram(
+            "vardrum_database_wait_seconds",
+            "Time that a writer waited for its turn",
+            buckets=BUCKETS,
+            registry=None,
+        )
         self._waiting: deque[Turn] = deque()
         self._giving: asyncio.Task[None] | None = None
 
@@ -60,12 +77,14 @@ class Writers:
 
         It isn't on disk when the block has ended: `turn.committed` tells when it is. `brief` as for `Store.write`.
         """
+        came = time.monotonic()
         self._waiting.append(turn)
         if self._giving is None or self._giving.done():
             self._giving = asyncio.create_task(self._give())
         stands = False
         try:
             connection, first = await turn.begun
+            self.wait_seconds.observe(time.monotonic() - came)
             # Who is the first needs no savepoint: if it fails, there is nothing to keep.
             how: JoinTransactionMode = "rollback_only" if first else "create_savepoint"
             session = AsyncSession(connection, expire_on_commit=False, autoflush=False, join_transaction_mode=how)
@@ -89,7 +108,9 @@ class Writers:
                     transaction = await connection.begin()
                     await self._serve(connection, served)
                     if transaction.is_active:
+                        began = time.monotonic()
                         await transaction.commit()
+                        self.commit_seconds.observe(time.monotonic() - began)
                         self.commits += 1
             except Exception as error:
                 # Where there was no transaction at all, nobody who waits will get one now.

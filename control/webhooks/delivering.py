@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from prometheus_client import Histogram
 
 from ..keyring import Keyring, Unreadable
 from ..secret import Clock, Ids, Random
@@ -37,6 +38,8 @@ TIDY = 15.0
 LAST_TRIES = 2.0
 # How long the developer of a portal may look at what was done; a dead letter is found after a holiday.
 KEEP_DELIVERED, KEEP_DEAD = timedelta(days=7), timedelta(days=30)
+# Of an event until it is read, in seconds.
+LAGS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
 Render = Callable[[feed.Entry], bytes]
 
@@ -76,6 +79,14 @@ class Deliverer:
         self._oldest: datetime | None = None
         self._pending = 0
         self._counts = dict.fromkeys(("delivered", "refused", "unreachable", "dead"), 0)
+        self._lag = Histogram(
+            "vardrum_webhooks_event_lag_seconds",
+            "Time from an event until it was queued for webhooks",
+            buckets=LAGS,
+            registry=None,
+        )
+        # For `Metrics.add`.
+        self.collectors = (self._lag,)
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -179,7 +190,7 @@ class Deliverer:
             await rows.settle(db, tried, now)
             for hook in {one.hook for one in tried}:
                 await self._mark(db, hook, [one for one in ended if one.delivery.hook == hook])
-            queued, more = await rows.queue(db, lambda: self._ids.new("dlv"), now)
+            queued = await rows.queue(db, lambda: self._ids.new("dlv"), now)
             dead = sum(one.state == State.DEAD for one in tried)
             left = False
             if tidy:
@@ -189,11 +200,13 @@ class Deliverer:
         del self._ended[: len(ended)]
         for one in ended:
             self._free(one.delivery)
-        self._stirred |= queued | {one.hook for one in tried}
+        self._stirred |= queued.hooks | {one.hook for one in tried}
+        for happened in queued.happened:
+            self._lag.observe(max(0.0, (now - happened).total_seconds()))
         self._counts["dead"] += dead
         if tidy:
             self._tidied = None if left else now
-        if more or left:
+        if queued.more or left:
             self._wake.set()
 
     def _tried(self, one: _Ended) -> rows.Tried:

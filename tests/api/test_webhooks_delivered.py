@@ -7,6 +7,7 @@ import base64
 import functools
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -502,6 +503,7 @@ async def test_figures_are_counted(portal: Portal) -> None:
     text = await metrics(portal)
     assert "vardrum_webhooks_unreachable_total 0.0" not in text
     assert "vardrum_webhooks_delivered_total 0.0" in text
+    assert re.search(r"^vardrum_webhooks_event_lag_seconds_count [1-9]", text, re.MULTILINE)
 
 
 async def metrics(portal: Portal) -> str:

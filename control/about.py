@@ -1,0 +1,78 @@
+"""What each figure means, in the words that Prometheus shows beside its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# By name without `vardrum_` and `_total`.
+ABOUT: Mapping[str, str] = {
+    "audit_exported_timestamp_seconds": "When the heads of the audit trail were last exported, since 1970; 0 before",
+    "database_away": "1 while the database can't be reached",
+    "database_refused": "What was refused since the database was away or could not keep up",
+    "database_writers": "Writers that wait for their turn or for the commit, now",
+    "engine_audio_copied": "Packets of sound sent once more without being asked for, against loss",
+    "engine_audio_joined": "Packets of sound that went out in one with the next ones, since the way carries little",
+    "engine_audio_resent": "Packets of sound sent again because they were asked for",
+    "engine_bytes_in": "Payload of datagrams that came",
+    "engine_bytes_out": "Payload of datagrams that were sent",
+    "engine_consent_lost": "How often a participant stopped answering ICE's checks (RFC 7675)",
+    "engine_cpu_seconds": "CPU time of all media threads",
+    "engine_dtls_in": "DTLS datagrams that came",
+    "engine_gso_out": "Datagrams that were handed to the kernel together with others (UDP GSO)",
+    "engine_gso_refused": "Datagrams that the kernel refused together, and were sent one by one",
+    "engine_held": "Packets that waited in a pacer",
+    "engine_joins_refused": "Offers refused since there is no room for more people",
+    "engine_media_lost": "How often nothing came of a participant for 5 s",
+    "engine_nack_in": "Packets that participants asked for again",
+    "engine_nack_out": "Packets that participants were asked for again",
+    "engine_packets_in": "Datagrams that came",
+    "engine_packets_out": "Datagrams that were sent",
+    "engine_padding_out": "Packets of padding sent to see what a way carries",
+    "engine_peer_memory_bytes": "Memory that the engine holds for participants",
+    "engine_peers": "Participants with a media connection, now",
+    "engine_pictures": "Pictures sent now, by source and layer; 0 is the smallest",
+    "engine_pictures_paused": "Pictures not sent now, though wished for, since they don't fit",
+    "engine_pli_in": "Key frames that participants asked for",
+    "engine_pli_out": "Key frames that participants were asked for",
+    "engine_red_recovered": "Packets of sound found in later ones (RFC 2198)",
+    "engine_rooms": "Rooms that media knows, now",
+    "engine_rtcp_in": "RTCP packets that came",
+    "engine_rtcp_out": "RTCP packets that were sent",
+    "engine_rtp_in": "RTP packets that came",
+    "engine_rtp_out": "RTP packets that were sent",
+    "engine_rtx_in": "Repairs that came (RFC 4588)",
+    "engine_rtx_out": "Repairs that were sent (RFC 4588)",
+    "engine_shard_busy_ratio": "Share of a core that a media thread used over the last 3 s",
+    "engine_shard_overloaded": "1 while a media thread takes nobody new",
+    "engine_shard_peers": "Participants on a media thread, now",
+    "engine_shards": "Media threads",
+    "engine_shards_dead": "Media threads that have failed; the server ends and must be started again",
+    "engine_sound_peers": "Participants by how sound is sent to them, now",
+    "engine_stun_in": "STUN messages that came",
+    "engine_switches": "How often a viewer's picture changed to another layer or person",
+    "engine_tcp_closed": "Connections closed of those by TCP",
+    "engine_tcp_opened": "Connections by TCP, of networks that let no UDP through",
+    "live_participants": "People who are there now, by state",
+    "live_rooms": "Rooms with somebody in them, or whose visit has not ended since, now",
+    "live_websockets": "Pages connected, now",
+    "webhooks_dead": "Deliveries that were given up",
+    "webhooks_delivered": "Tries that a receiver accepted",
+    "webhooks_disabled": "Webhooks whose receiver said that it is gone, now",
+    "webhooks_failing": "Webhooks whose newest tries failed, now",
+    "webhooks_hooks": "Webhooks, now",
+    "webhooks_oldest_seconds": "Age of the oldest event that is still to be delivered",
+    "webhooks_pending": "Deliveries to be made, now",
+    "webhooks_refused": "Tries that a receiver answered with a refusal",
+    "webhooks_unreachable": "Tries that no receiver answered",
+    **{
+        f"messages_{channel}_{name}": about
+        for channel in ("email", "sms")
+        for name, about in {
+            "sent": "Messages that were sent",
+            "failed": "Tries to send a message in vain",
+            "dead": "Messages that were given up",
+            "skipped": "Messages that nobody needed any more when their time came",
+            "overdue": "Messages that should have gone by now",
+        }.items()
+    },
+}
