@@ -71,7 +71,8 @@ class Adaptation:
         self.routing.rates.update(now, up)
         wanted = {number: peer.allocation.wished for number, peer in peers.items() if not peer.allocation.content}
         blind = [number for number, peer in peers.items() if not peer.gives_feedback]
-        estimates = self._bandwidth.update(now, down, wanted, blind)
+        unseen = [number for number in wanted if not peers[number].allocation.shows]
+        estimates = self._bandwidth.update(now, down, wanted, blind, unseen)
         self._pace(estimates, peers)
         self._show(now, peers, places)
         self._sound(now, down, up, peers)

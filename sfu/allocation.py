@@ -157,6 +157,11 @@ class Allocation:
         """Whether everything wished for is shown."""
         return self.wished <= self.used
 
+    @property
+    def shows(self) -> bool:
+        """Whether any picture is shown."""
+        return any(past.level >= 0 for past in self.slots.values())
+
     def had_more(self, now: float) -> bool:
         """Whether somebody is shown larger than in the lowest layer, or was a moment ago.
 

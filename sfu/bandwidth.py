@@ -123,7 +123,14 @@ class Bandwidth:
         self._measurements = Measurements()
         self._probing = Probing()
 
-    def update(self, now: float, rows: Floats, wanted: Mapping[int, float], blind: Collection[int] = ()) -> Estimates:
+    def update(
+        self,
+        now: float,
+        rows: Floats,
+        wanted: Mapping[int, float],
+        blind: Collection[int] = (),
+        unseen: Collection[int] = (),
+    ) -> Estimates:
         """Takes the engine's table; to be called about each 100 ms.
 
         Args:
@@ -132,6 +139,7 @@ class Bandwidth:
             wanted: bit/s on the wire that a downlink would be sent next if there were room, by the engine's number;
                 0 or missing where it is content.
             blind: numbers of those who haven't offered transport-cc, and will never give feedback.
+            unseen: numbers of those who are shown nothing, since the smallest there is doesn't fit.
         """
         m = self._measurements.read(now, rows)
         number = rows[:, Downlink.PEER].astype(np.int64)
@@ -164,7 +172,7 @@ class Bandwidth:
         settled = now - state.fell > PROBE_AFTER
         calm = known & ~uncertain & ~congested & settled & (m.queue < PROBE_QUEUE + m.usual)
         may_probe = seeing & (calm | quiet)
-        probes = self._probing.next(m, state.target, want, START, missed, may_probe)
+        probes = self._probing.next(m, state.target, want, START, missed, may_probe, np.isin(number, list(unseen)))
         return Estimates(number, state.target.copy(), self._pace(state, m), probes, congested)
 
     def _look(self, state: _State, m: Measured, never: Bools) -> None:

@@ -41,7 +41,8 @@ PATIENCE, IN_VAIN, VAIN_BACKOFF = 1.5, 3, 5.0
 # Seconds between two probes of which the first came through.
 NEXT = 0.2
 # The first one waits at most so many seconds for pictures to carry: a key frame's packets are padding that is of use.
-FIRST_WAIT = 1.0
+# Where even the smallest picture doesn't fit before it, there will be none, which is clear after the second figure.
+FIRST_WAIT, UNSEEN_WAIT = 1.0, 0.3
 # So long after a probe, and a round trip, what it left in the queue is still its own.
 WAKE = 0.3
 # So long after a probe was answered the way carries what it has shown.
@@ -121,7 +122,16 @@ class Probing:
         """The way was full: the next probe is a careful one."""
         self._probes.failed[whose] = np.maximum(self._probes.failed[whose], 1)
 
-    def next(self, m: Measured, target: Floats, wanted: Floats, first: float, missed: Bools, may: Bools) -> list[Probe]:
+    def next(
+        self,
+        m: Measured,
+        target: Floats,
+        wanted: Floats,
+        first: float,
+        missed: Bools,
+        may: Bools,
+        unseen: Bools,
+    ) -> list[Probe]:
         """Probes that begin now: (number, id, bit/s, milliseconds).
 
         Args:
@@ -129,6 +139,7 @@ class Probing:
             first: the first target.
             missed: where more was sent not long ago, or a picture is missing.
             may: where feedback comes and nothing is congested.
+            unseen: who is shown nothing of what they wish for: no pictures will come to be carried.
         """
         probes = self._probes
         starting = probes.stage < len(FIRST_STEPS)
@@ -137,7 +148,8 @@ class Probing:
         due = m.now >= np.maximum(probes.next_at, probes.over + backoff)
         wants = starting | (HEADROOM * wanted > target)
         probes.ready[may & np.isnan(probes.ready)] = m.now
-        due &= (probes.id > 0) | (m.held > 0) | (m.now - probes.ready >= FIRST_WAIT)
+        patience = np.where(unseen, UNSEEN_WAIT, FIRST_WAIT)
+        due &= (probes.id > 0) | (m.held > 0) | (m.now - probes.ready >= patience)
         whose = np.flatnonzero(may & due & wants & np.isnan(probes.until))
         if not len(whose):
             return []

@@ -64,13 +64,14 @@ class Net:
         self.ways = list(ways)
         self.wanted: dict[int, float] = {}
         self.blind: set[int] = set()
+        self.unseen: set[int] = set()
         self.now = 100.0
         self.probes: list[tuple[float, int, int, int, int]] = []
 
     def run(self, seconds: float = 0.1) -> Estimates:
         for _ in range(round(seconds * 10)):
             rows = np.array([way.row(self.now, 0.1) for way in self.ways]).reshape(-1, len(Downlink))
-            estimates = self.bandwidth.update(self.now, rows, self.wanted, self.blind)
+            estimates = self.bandwidth.update(self.now, rows, self.wanted, self.blind, self.unseen)
             for number, id_, asked, milliseconds in estimates.probes:
                 self.probes.append((self.now, number, id_, asked, milliseconds))
                 way = next(way for way in self.ways if way.number == number)
@@ -179,6 +180,15 @@ def test_the_first_probe_waits_a_second_for_a_picture_to_carry() -> None:
     seen.ways[0].held = 0
     seen.run(1)
     assert seen.asked()[1] == round(6 * START)
+
+
+def test_the_first_probe_waits_no_longer_where_no_picture_fits_before_it() -> None:
+    net = Net(Way(7, held=0))
+    net.unseen = {7}
+    net.run(0.2)
+    assert net.asked() == []
+    net.run(0.3)
+    assert net.asked() == [round(3 * START)]
 
 
 def test_numbers_of_probes_begin_anew() -> None:
