@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from playwright.async_api import Playwright, Route
-from vardrum.tests.support.chromium import Chromium, ChromiumTab
+from playwright.async_api import Route
+from vardrum.tests.support.chromium import ChromiumTab
 from vardrum.tests.support.identity_provider import ANNA, BO, IdentityProvider
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal
 from vardrum.tests.support.server import Server
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, raw, says
 from vardrum.tests.support.visit import DOCTOR, PATIENT, admit, arrive, until
 
@@ -58,14 +57,6 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 @pytest.fixture
 def idp(server: Server) -> IdentityProvider:
     return cast(IdentityProvider, server.idp)  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
 
 
 async def at_the_door(portal: Portal, window: Window) -> tuple[Invited, Page, Page]:

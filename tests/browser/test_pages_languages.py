@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import Playwright, Route
+from playwright.async_api import Route
 from vardrum.control.notify.words import WORDS
 from vardrum.control.pages import WEB
-from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Portal
 from vardrum.tests.support.shape import fits
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, raw, says, speak
 from vardrum.tests.support.visit import DOCTOR, INTERPRETER, NO_DOCUMENTS, PATIENT, admit, arrive, meets, until
 
@@ -31,22 +27,6 @@ TEXTS = {
     "physical_visit": {"ar": "اتصل بنا على 021-12 34 56.", "fi": "Soita 021-12 34 56." + " Tervetuloa." * 60},
 }
 HERE = "document.documentElement"
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
-
-
-@pytest.fixture
-async def modules(portal: Portal, window: Window) -> Page:
-    """A page that can import our modules."""
-    page = await window.open("modules")
-    await page.tab.goto(f"{portal.base}/j/test")
-    return page
 
 
 async def unit_says(portal: Portal) -> None:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-from playwright.async_api import Playwright
-from vardrum.tests.support.chromium import Chromium, ChromiumTab
+from vardrum.tests.support.chromium import ChromiumTab
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Portal
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, raw, says, speak, tab
 from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, RELATIVE, arrive, state, until
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
 
 
 async def test_the_secret_goes_to_our_server_only_and_leaves_the_address_bar(portal: Portal, window: Window) -> None:

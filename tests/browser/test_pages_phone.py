@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from playwright.async_api import Playwright
-from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.portal import Portal
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, says
 from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, RELATIVE, admit, arrive, until
 
@@ -20,14 +14,6 @@ SILENT = "[...document.querySelectorAll('audio')].every((one) => one.muted)"
 
 def picture(of: str, wanted: str) -> str:
     return f"document.querySelector(\"[data-testid=tile][data-participant='{of}']\")?.dataset.picture === '{wanted}'"
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
 
 
 @pytest.mark.timeout(180)

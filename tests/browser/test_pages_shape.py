@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Playwright
-from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Portal
 from vardrum.tests.support.shape import fits
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window
 from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, admit, arrive, until
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
 
 
 @pytest.mark.timeout(120)
@@ -47,14 +34,6 @@ async def test_every_screen_fits_from_320_px_up_and_can_be_read(portal: Portal, 
     await host.click("confirm-end")
     await until(page, "ended")
     await fits(page)
-
-
-@pytest.fixture
-async def modules(portal: Portal, window: Window) -> Page:
-    """A page that can import our modules."""
-    page = await window.open("modules")
-    await page.tab.goto(f"{portal.base}/j/test")
-    return page
 
 
 async def test_tiles_never_overlap_nor_leave_the_stage(modules: Page) -> None:

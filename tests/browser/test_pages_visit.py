@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from playwright.async_api import Playwright
-from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, eventually, raw, says
 from vardrum.tests.support.visit import DOCTOR, PATIENT, admit, arrive, come, leave, until
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
 
 
 def entry(who: Invited) -> str:

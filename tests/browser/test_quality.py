@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Playwright
-from vardrum.tests.support.chromium import Chromium
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Portal
-from vardrum.tests.support.speech import speech
 from vardrum.tests.support.tabs import Window, becomes, says
 from vardrum.tests.support.visit import DOCTOR, PATIENT, admit, come, until
 
@@ -23,14 +18,6 @@ DRAWN = f"""(() => {{
   const {{ data }} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
   return new Set(new Uint32Array(data.buffer)).size > 10;
 }})()"""
-
-
-@pytest.fixture
-async def window(playwright: Playwright, made: Path) -> AsyncIterator[Window]:
-    """One browser for all pages of a test."""
-    chromium = await Chromium.start(playwright, sound=speech(made, "en"))
-    yield Window(chromium)
-    await chromium.stop()
 
 
 async def hears(page: Page, type: str, **fields: Any) -> None:
