@@ -101,6 +101,7 @@ class Store:
         self._database: Database = _database(where, serves)
         self._writers = Writers(self._database.writer)
         self._telling: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._queue = 0
         # While it can't be reached one asks for all the others, who would wait out a timeout each.
         self._away = self._asking = False
@@ -132,6 +133,8 @@ class Store:
             # Who listens reads, and a connection that is opened after the end would keep the process.
             await asyncio.wait(set(self._telling), timeout=TOLD_WITHIN)
         await self._writers.stop()
+        if self._closing:
+            await asyncio.wait(set(self._closing), timeout=TOLD_WITHIN)
         await self._database.readers.dispose()
         await self._database.writer.dispose()
 
@@ -202,8 +205,16 @@ class Store:
                 yield outer.db
             return
         with self._reaching(), briefly(brief):
-            async with AsyncSession(self._database.readers, expire_on_commit=False, autoflush=False) as db, db.begin():
+            db = AsyncSession(self._database.readers, expire_on_commit=False, autoflush=False)
+            try:
                 yield db
+            finally:
+                # A task of its own, since a reader cancelled just now would cut off the connection on its way back,
+                # and SQLAlchemy writes a page about that. `stop` waits for it.
+                closing = asyncio.create_task(db.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+                await asyncio.shield(closing)
 
     def metrics(self) -> dict[str, float]:
         """For `Metrics.add`: gauges are `writers` (waiting or writing) and `away`; `refused` counts Busy."""

@@ -539,3 +539,23 @@ async def test_a_long_question_inside_a_short_act_leaves_the_loop_alone(tmp_path
         async with store.read() as db:
             assert await _thread(db) != here
         assert await _thread(transaction.db) == here
+
+
+@pytest.mark.both_databases
+async def test_readers_who_are_cancelled_leave_no_page_in_the_log(
+    where: Path | str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Store(where) as store:
+        for steps in range(0, 900, 3):
+            reading = asyncio.create_task(_check_again_and_again(store))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait({reading})
+        await store.check()
+    assert caplog.records == []
+
+
+async def _check_again_and_again(store: Store) -> None:
+    while True:
+        await store.check()
