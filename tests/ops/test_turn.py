@@ -108,6 +108,7 @@ async def test_nobody_else_gets_a_relay(internet: Namespace, coturn: Coturn, cer
     ]
     found = await ask(internet, *(to("udp", certificates, **one) for one in others), to("udp", certificates, **good))
     assert [one["error"] for one in found] == [UNAUTHORIZED] * len(others) + [0]
+    assert CLIENT not in coturn.log()
 
 
 async def test_it_relays_to_media_of_this_installation_and_to_nobody_else(
@@ -123,7 +124,7 @@ async def test_it_relays_to_media_of_this_installation_and_to_nobody_else(
     )
     peers = found["peers"]
     assert {one: peers[one] for one in others} == dict.fromkeys(others, FORBIDDEN)
-    # A relay of IPv4 has no peers of the other kind (RFC 8656, section 11): whatever it says, it isn't yes.
+    # A relay of IPv4 has no peers of the other kind (RFC 8656, section 12.2): whatever it says, it isn't yes.
     assert all(peers[one] != 0 for one in sixes), peers
     assert peers[MEDIA] == 0
     assert found["tcp_relay"] != 0

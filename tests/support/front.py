@@ -13,11 +13,13 @@ LOG = "/var/log/nginx/vardrum.log"
 MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 # Not in the PATH of people who aren't root.
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
-# What stands around it. The website is as the example says that it has to be; /who tells whom it sees.
+# What stands around it; in a user namespace there is only root. The website is as the example says that it has to be;
+# its /who tells whom it sees.
 AROUND = """
 {module}
 daemon off;
 master_process off;
+user root root;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 512; }}
