@@ -27,8 +27,8 @@ from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
-from .notify.ways import BadWay, ways
-from .secret import now
+from .notify.ways import ways
+from .secret import BadFile, now
 from .settings import TENANT, BadSettings, Settings
 from .store import keys as key_store
 from .store.store import Busy, Store, Unusable
@@ -242,7 +242,8 @@ def config_check(config: Path | None, data: Path | None) -> None:
     settings = _load(config, _overrides(data, None, None, None))
     try:
         ways(settings)
-    except BadWay as error:
+        settings.turn_server()
+    except BadFile as error:
         raise _Stop(str(error)) from None
     click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
 

@@ -106,7 +106,7 @@ class Held(ServerMessage):
 
 
 class Admitted(ServerMessage):
-    """One is in."""
+    """One is in; said again with newer `ice_servers` where a visit outlasts their credential."""
 
     type: Literal["admitted"] = "admitted"
     ice_servers: list[IceServer]
