@@ -14,6 +14,7 @@ use crate::feedback::{FEEDBACK, REPORT};
 use crate::figures::Figures;
 use crate::ice::{Agent, Credentials};
 use crate::io::{wall, Inbox, Outbox, Socket, BATCH};
+use crate::lossy::Lossy;
 use crate::stream::{Extensions, Stream};
 use crate::tls::{Context, Handshake, Progress, FINGERPRINT};
 
@@ -28,6 +29,8 @@ pub struct Shared {
     pub now: Micros,
     pub start: u64,
     pub outbox: Outbox,
+    /// The network of all bots, both ways.
+    pub lossy: Lossy,
     pub figures: Figures,
     /// Lines for standard output.
     pub said: Vec<String>,
@@ -110,7 +113,9 @@ impl Bot {
             let inside = &mut self.inside;
             let came = inbox.receive(&self.socket, |at, overflow, bytes| {
                 inside.overflow = inside.overflow.max(overflow);
-                inside.datagram(context, at, bytes, shared);
+                if !shared.lossy.takes() {
+                    inside.datagram(context, at, bytes, shared);
+                }
             });
             self.flush(shared);
             if came < BATCH {
@@ -173,7 +178,7 @@ impl Bot {
     }
 
     fn flush(&mut self, shared: &mut Shared) {
-        shared.figures.refused += shared.outbox.send(&self.socket);
+        shared.figures.refused += shared.outbox.send(&self.socket, &mut shared.lossy);
     }
 
     /// Says goodbye.

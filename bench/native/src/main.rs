@@ -13,6 +13,7 @@ mod figures;
 mod ice;
 mod io;
 mod json;
+mod lossy;
 mod plan;
 mod stream;
 mod tls;
@@ -115,6 +116,7 @@ impl Crowd {
                 now: 0,
                 start,
                 outbox: io::Outbox::default(),
+                lossy: lossy::Lossy::default(),
                 figures: Figures::default(),
                 said: Vec::new(),
                 report: Vec::with_capacity(2048),
@@ -209,6 +211,10 @@ impl Crowd {
         }
         if what == "ask" {
             self.answer();
+            return Ok(());
+        }
+        if what == "lossy" {
+            self.shared.lossy.set(plan::number(&command, "share")?);
             return Ok(());
         }
         let bot = self.bots.get_mut(&id).ok_or("there is no such bot")?;

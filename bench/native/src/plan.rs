@@ -1,7 +1,8 @@
 //! Commands, read: one JSON object a line, with `do` and mostly `bot`.
 //!
 //! `add` a bot (see [`read`]) · `stop` it · `send {sound?, rids?}` what it sends from now on · `restart {local, remote}`
-//! ICE · `rebind {quiet?}` to another port, with checks at once unless `quiet` · `ask` what each bot has sent and heard.
+//! ICE · `rebind {quiet?}` to another port, with checks at once unless `quiet` · `ask` what each bot has sent and heard ·
+//! `lossy {share}` of all bots' datagrams, each way, is lost from now on.
 
 use std::net::IpAddr;
 
