@@ -21,7 +21,7 @@ ALONE := $(filter-out $(BESIDE) tests/support tests/vectors tests/__pycache__,$(
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-network bench-peers bench-churn bench-booking walk picture clean
+.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-load bench-network bench-peers bench-churn bench-booking bench-faults walk picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -79,6 +79,9 @@ bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cos
 bench-crowd: $(VENV)/.bench ## how many visits of native bots this machine carries, and how much delay
 	$(BIN)/python -m vardrum.bench.crowd $(ARGS)
 
+bench-load: $(VENV)/.bench ## a clinic's day with Locust, and the most visits at once; ARGS="--people 300 --processes 4"
+	$(BIN)/python -m vardrum.bench.load $(ARGS)
+
 bench-network: RUNS ?= 1
 bench-network: CASES ?= three
 bench-network: PEERS ?=
@@ -93,6 +96,9 @@ bench-churn: $(VENV)/.bench ## half an hour of people who come and go: memory an
 
 bench-booking: $(VENV)/.bench ## 100 bookings and 100 arrivals a second; ARGS="--database-url postgresql://…" beside SQLite
 	$(BIN)/python -m vardrum.bench.booking $(ARGS)
+
+bench-faults: $(VENV)/.bench ## what visits survive: restart, kill -9, disk full, clock steps, loss …; as root, with the package `faketime`
+	$(BIN)/python -m vardrum.bench.load.faults $(ARGS)
 
 walk: $(VENV)/.test ## from a fresh clone to a patient in the visit, by the README's own commands, timed
 	$(BIN)/python -m vardrum.tests.support.walk

@@ -31,6 +31,14 @@ class Overloaded(ConnectionError):
     """The server keeps what it has for the visits that run."""
 
 
+class Closed(ConnectionError):
+    """The websocket was closed, with `code` (CONTRACT, "Close codes"; 1006 where nothing was said)."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the websocket was closed with {code}")
+        self.code = code
+
+
 @dataclass(frozen=True)
 class Sends:
     """What a bot sends instead of what the server asks for: pictures alone, of so many bits a second, in packets of at
@@ -46,10 +54,12 @@ class Crowd:
 
     Attributes:
         lost: bots whose path was lost, or whose handshake failed, with why.
+        own_addresses: whether each bot has an address of loopback for itself; else it has the machine's.
     """
 
-    def __init__(self, processes: int = 1) -> None:
+    def __init__(self, processes: int = 1, *, own_addresses: bool = True) -> None:
         self.natives = [NativeBots(self._on_event) for _ in range(processes)]
+        self.own_addresses = own_addresses
         self.bots: dict[int, Bot] = {}
         self.lost: list[str] = []
 
@@ -70,19 +80,29 @@ class Bot:
     Attributes:
         state: the last of `waiting identifying held admitted denied removed ended`; "" before.
         slots: participant to source to mid, as the server last said.
-        times: seconds since 1970 of what has happened: `hello offer answer connected picture admitted`.
-        pictures: SSRCs whose first whole picture has come, and when.
+        people: who is inside, oneself too, as the server last said.
+        times: seconds since 1970 of what has happened: `hello offer answer connected picture sound admitted slots`.
+        pictures, sounds: SSRCs whose first whole picture, or first sound, has come, and when.
+        closed: the code that the websocket was closed with by the server; None while it is open.
         refused: offers that there was no room for.
     """
 
     def __init__(
-        self, crowd: Crowd, base: str, secret: Mapping[str, str], *, layers: int = 1, sends: Sends | None = None
+        self,
+        crowd: Crowd,
+        base: str,
+        secret: Mapping[str, str],
+        *,
+        layers: int = 1,
+        sends: Sends | None = None,
+        obeys: bool = False,
     ) -> None:
         """
         Args:
             secret: the body of `POST /v1/sessions`.
             layers: of the camera: 1 without a rid, or as many as `welcome.send` says.
             sends: what is sent, whatever `welcome.send` says.
+            obeys: a camera is sent as each later `send` says; else as at first, so that its traffic is known.
         """
         self.number = next(_numbers)
         self.state = ""
@@ -90,6 +110,9 @@ class Bot:
         self.queue: list[dict[str, Any]] = []
         self.times: dict[str, float] = {}
         self.pictures: dict[int, float] = {}
+        self.sounds: dict[int, float] = {}
+        self.people: list[dict[str, Any]] = []
+        self.closed: int | None = None
         self.session: dict[str, Any] = {}
         self.welcome: dict[str, Any] = {}
         self.errors: list[dict[str, Any]] = []
@@ -100,16 +123,19 @@ class Bot:
         self._secret = dict(secret)
         self._layers = layers
         self._sends = sends
+        self._obeys = obeys
         self._offers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[str]] = {}
         self._credentials = Credentials()
-        self._ssrcs = [secrets.randbits(31) + 1 for _ in range(9)]
+        self._ssrcs = _ssrcs()
+        self._remote = Remote()
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         # Everybody has an address of their own, as in life: what limits one address must not limit the crowd.
         self.address = f"127.{64 + self.number // 62500 % 128}.{self.number // 250 % 250}.{self.number % 250 + 1}"
-        connector = aiohttp.TCPConnector(limit=2, local_addr=(self.address, 0))
+        local = (self.address, 0) if crowd.own_addresses else None
+        connector = aiohttp.TCPConnector(limit=2, local_addr=local)
         self._http = aiohttp.ClientSession(connector=connector)
         crowd.bots[self.number] = self
 
@@ -120,15 +146,22 @@ class Bot:
 
     async def arrive(self) -> None:
         """Opens the session and says hello; returns once the server has said where one is."""
+        await self.open()
+        await self.hello()
+
+    async def open(self) -> None:
+        """Opens the session: by what one was invited with, and later by the resume secret."""
         self.session = await call(self._http, "POST", f"{self._base}/v1/sessions", self._secret)
         self._secret = {"resume": self.session["resume"]}
-        await self.hello()
 
     async def hello(self) -> None:
         """A websocket, new or anew."""
         await self._hang_up()
-        self.state, self.welcome = "", {}
-        self._socket = await self._http.ws_connect(self.session["websocket_url"], max_msg_size=1 << 20)
+        self.state, self.welcome, self.closed = "", {}, None
+        # A network that is away doesn't say goodbye either.
+        timeout = aiohttp.ClientWSTimeout(ws_close=1.0)
+        url = self.session["websocket_url"]
+        self._socket = await self._http.ws_connect(url, max_msg_size=1 << 20, timeout=timeout)
         self._reader = asyncio.create_task(self._read(self._socket))
         self.times["hello"] = time.time()
         await self.say("hello", token=self.session["token"], device={"cores": 4})
@@ -144,10 +177,13 @@ class Bot:
 
         Raises:
             TimeoutError: naming `what`.
+            Closed: the server closed the websocket first.
         """
         try:
             async with asyncio.timeout(deadline):
                 while not condition():
+                    if self.closed is not None:
+                        raise Closed(self.closed)
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -158,8 +194,9 @@ class Bot:
         """Offers as soon as one is admitted; media begins. Again: a new peer that replaces the former."""
         await self.until(lambda: self.state in ("admitted", "identifying"), "admission", 60)
         self._credentials = Credentials()
-        self._ssrcs = [secrets.randbits(31) + 1 for _ in range(9)]
+        self._ssrcs = _ssrcs()
         self.pictures.clear()
+        self.sounds.clear()
         self.times["offer"] = time.time()
         sdp = self._offer()
         for _ in range(PATIENCE):
@@ -172,7 +209,10 @@ class Bot:
         else:
             raise Overloaded(f"bot {self.number}: no room for it in {PATIENCE * TRY_AGAIN:.0f} s")
         self.times["answer"] = time.time()
+        self._remote = answer
         self._native.say("add", **self._plan(answer))
+        if self._obeys:
+            self._obey(self.welcome["send"]["camera"]["encodings"])
 
     async def restart_ice(self) -> None:
         """An ICE restart of the peer one has."""
@@ -215,6 +255,26 @@ class Bot:
         """Media goes on from another port."""
         self._native.say("rebind", bot=self.number, quiet=quiet)
 
+    def deaf(self, on: bool) -> None:
+        """In a dead zone, or out of it: no media and no websocket. To come back (`hello`, `restart_ice`) is up to you."""
+        if on and self._reader is not None:
+            # Nobody answers the server's pings any more.
+            self._reader.cancel()
+        self._native.say("deaf", bot=self.number, on=on)
+
+    def nudge(self) -> None:
+        """Whoever waits for something (`until`) looks again."""
+        self._changed.set()
+
+    async def heard(self) -> dict[str, Any]:
+        """What this bot has sent and heard since it joined (`Inside::describe` of the native crowd)."""
+        return (await self._native.ask(self.number)).get(self.number, {})
+
+    def fed(self) -> set[int]:
+        """SSRCs of the slots that somebody is in now."""
+        mids = {mid for sources in self.slots.values() for mid in sources.values()}
+        return {line.ssrcs[0] for line in self._remote.lines if line.ssrcs and line.mid in mids}
+
     async def leave(self) -> None:
         """Says so, and ends media."""
         with contextlib.suppress(ConnectionError):
@@ -240,8 +300,8 @@ class Bot:
 
     def on_native(self, event: str, at: int, what: str) -> None:
         """Takes an event of the native crowd."""
-        if event == "picture":
-            self.pictures.setdefault(int(what), at / 1e6)
+        if event in ("picture", "sound"):
+            (self.pictures if event == "picture" else self.sounds).setdefault(int(what), at / 1e6)
         self.times.setdefault(event, at / 1e6)
         self._changed.set()
 
@@ -250,6 +310,15 @@ class Bot:
             self._reader.cancel()
         if self._socket is not None:
             await self._socket.close()
+
+    def _obey(self, encodings: Sequence[Mapping[str, Any]]) -> None:
+        """Sends the layers that are wanted, at the rates that are wanted."""
+        if encodings and not self._rids():
+            # A lone encoding has no rid, and can't be switched off.
+            self.send(rids=[""], bitrates={"": encodings[-1]["maxBitrate"]})
+        elif encodings:
+            bitrates = {one["rid"]: one["maxBitrate"] for one in encodings}
+            self.send(rids=[one["rid"] for one in encodings if one["active"]], bitrates=bitrates)
 
     def _rids(self) -> list[str]:
         encodings = self.welcome["send"]["camera"]["encodings"]
@@ -280,7 +349,7 @@ class Bot:
                 "pt": media,
                 "rtx_pt": camera.repairs.get(media, description.VP8_RTX),
                 "mid": camera.mid,
-                **({"rid": layer["rid"]} if self._layers > 1 else {}),
+                **({"rid": layer["rid"]} if self._layers > 1 and "rid" in layer else {}),
                 "bitrate": layer["maxBitrate"],
                 "width": int(wanted["width"] / layer.get("scaleResolutionDownBy", 1)),
                 "height": int(wanted["height"] / layer.get("scaleResolutionDownBy", 1)),
@@ -293,7 +362,7 @@ class Bot:
             video = [{**video[-1], **asdict(self._sends)}]
         return {
             "bot": self.number,
-            "from": self.address,
+            "from": self.address if self._crowd.own_addresses else "::" if answer.address[0] == "[" else "0.0.0.0",
             "server": answer.address,
             "local": self._credentials.as_dict(),
             "remote": answer.credentials,
@@ -309,6 +378,11 @@ class Bot:
             if message.type is aiohttp.WSMsgType.TEXT:
                 self._on_message(json.loads(message.data))
                 self._changed.set()
+        self.closed = websocket.close_code or 1006
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(Closed(self.closed))
+        self._changed.set()
 
     def _on_message(self, said: dict[str, Any]) -> None:
         match said["type"]:
@@ -327,11 +401,23 @@ class Bot:
                     answer.set_exception(kind(f"offer refused: {said['code']} {said['detail']}"))
             case "queue":
                 self.queue = said["queue"]
+            case "send" if self._obeys and "answer" in self.times:
+                self._obey(said.get("camera", {}).get("encodings", []))
+            case "participants":
+                self.people = said["participants"]
             case "slots":
                 slots: dict[str, dict[str, str]] = {}
                 for slot in said["slots"]:
                     slots.setdefault(slot["participant"], {})[slot["source"]] = slot["mid"]
                 self.slots = slots
+                if slots:
+                    self.times.setdefault("slots", time.time())
+
+
+def _ssrcs() -> list[int]:
+    """Of all streams of one sender: they differ in the last four bits (`bench/native/src/ear.rs`)."""
+    first = secrets.randbits(27) << 4
+    return [first + place for place in range(1, 10)]
 
 
 def hears(remote: Remote) -> list[dict[str, Any]]:

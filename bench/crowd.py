@@ -16,14 +16,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from .bots import Bot, Crowd, Visit
+from .bots import Bot, Crowd, Sends, Visit
 from .native_bots import Histogram, build
 from .portal import Portal, Refused
 from .report import REPORTS, Report
@@ -56,6 +56,9 @@ class Step:
         others: CPU seconds used by all else on the machine.
         rss: bytes for each participant, what the server held without any subtracted.
         drops: what the server says that it dropped since its start, by reason.
+        sound_missing, sound_heard: packets of sound that were not heard, and were.
+        threads: the share of a core that each of the server's threads used, by its name and number.
+        bots_rss: bytes that the bots hold, of each participant.
     """
 
     visits: int
@@ -73,6 +76,10 @@ class Step:
     rss: float
     drops: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    sound_missing: int = 0
+    sound_heard: int = 0
+    threads: Mapping[str, float] = field(default_factory=dict)
+    bots_rss: float = 0.0
 
     def judge(self) -> list[str]:
         """What is wrong with it; nothing, where it fits."""
@@ -93,12 +100,21 @@ class Step:
     def delay_ms(self, share: float) -> float:
         return self.delay.percentile(share) / 1000
 
+    def join_s(self, share: float) -> float:
+        """Seconds in which so many (0 to 1) of those who came in this step had a picture; NaN where nobody came."""
+        joins = sorted(self.joins)
+        return joins[min(int(len(joins) * share), len(joins) - 1)] if joins else float("nan")
+
 
 class Measuring:
     """A server, native processes, and visits that come to them."""
 
-    def __init__(self, serving: Serving, crowd: Crowd, portal: Portal) -> None:
-        self._serving, self._crowd, self._portal = serving, crowd, portal
+    def __init__(self, serving: Serving, crowd: Crowd, portal: Portal, *, sends: Sends | None = None) -> None:
+        """
+        Args:
+            sends: what everybody sends instead of sound and what the server asks for.
+        """
+        self._serving, self._crowd, self._portal, self._sends = serving, crowd, portal, sends
         self._visits: list[Visit] = []
         self._idle = serving.usage()
 
@@ -112,7 +128,8 @@ class Measuring:
                 if len(problems) > ARRIVING:
                     return
                 try:
-                    self._visits.append(await Visit.begin(self._crowd, self._portal, people=PEOPLE))
+                    visit = await Visit.begin(self._crowd, self._portal, people=PEOPLE, sends=self._sends)
+                    self._visits.append(visit)
                 except (TimeoutError, OSError, Refused) as problem:
                     problems.append(str(problem))
 
@@ -128,7 +145,8 @@ class Measuring:
         for native in self._crowd.natives:
             await native.next_figures()
             native.figures.clear()
-        start, skipped = await self._state(), self._skipped(await self._said())
+        said = await self._said()
+        start, skipped, (missing, heard) = await self._state(), self._skipped(said), _sounds(said)
         await asyncio.sleep(seconds)
         for native in self._crowd.natives:
             await native.next_figures()
@@ -146,6 +164,8 @@ class Measuring:
         counts["lost"], counts["overflow"] = end.counts["lost"], end.counts["overflow"]
         server = end.server.cpu - start.server.cpu
         bots = end.bots - start.bots
+        said = await self._said()
+        missed, came_in = _sounds(said)
         newcomers = [bot for visit in self._visits[before:] for bot in visit.bots]
         return Step(
             visits=len(self._visits),
@@ -163,9 +183,16 @@ class Measuring:
             rss=(end.server.rss - self._idle.rss) / max(1, PEOPLE * len(self._visits)),
             drops=+end.drops,
             problems=problems
-            + self._unheard(await self._said(), skipped)
+            + self._unheard(said, skipped)
             + self._crowd.lost[:3]
             + [text for one in self._crowd.natives for text in one.problems],
+            sound_missing=missed - missing,
+            sound_heard=came_in - heard,
+            threads={
+                name: (spent - start.server.threads.get(name, 0.0)) / (end.server.at - start.server.at)
+                for name, spent in end.server.threads.items()
+            },
+            bots_rss=sum(usage(native.pid).rss for native in self._crowd.natives) / max(1, PEOPLE * len(self._visits)),
         )
 
     async def _said(self) -> dict[int, dict[str, Any]]:
@@ -189,7 +216,7 @@ class Measuring:
         """
         skipped = self._skipped(said)
         sent = {stream["ssrc"]: stream["packets"] for bot in said.values() for stream in bot["streams"]}
-        expected, problems = 2 * (PEOPLE - 1), []
+        expected, problems = (1 if self._sends else 2) * (PEOPLE - 1), []
         for visit in self._visits:
             for bot in visit.bots:
                 # What was sent in the last moments may be on its way.
@@ -224,6 +251,12 @@ class _State:
     busy: float
     counts: Counter[str]
     drops: Counter[str]
+
+
+def _sounds(said: Mapping[int, dict[str, Any]]) -> tuple[int, int]:
+    """Packets of sound that were not heard, and that were."""
+    ears = [one for bot in said.values() for one in bot["ears"] if one["sound"]]
+    return sum(one["skipped"] for one in ears), sum(one["received"] for one in ears)
 
 
 def _join(bot: Bot) -> float:

@@ -53,6 +53,10 @@ class Histogram:
     def total(self) -> int:
         return self.counts.total()
 
+    def above(self, micros: int) -> int:
+        """How many times are longer, those of the bucket in which `micros` is left out."""
+        return sum(count for bucket, count in self.counts.items() if _edge(bucket) > micros)
+
     def percentile(self, share: float) -> float:
         """Microseconds below which `share` (0 to 1) of all times are, at most a bucket too high; NaN without any."""
         wanted, seen = share * self.total, 0
@@ -101,8 +105,8 @@ class NativeBots:
     def __init__(self, on_event: Callable[[str, int, int, str], None] | None = None) -> None:
         """
         Args:
-            on_event: called with the event's name (`connected picture path lost closed failed`), the bot, microseconds
-                since 1970, and a detail.
+            on_event: called with the event's name (`connected picture sound path lost closed failed`), the bot,
+                microseconds since 1970, and a detail.
         """
         self.fingerprint = ""
         self.figures = Figures()
@@ -163,11 +167,11 @@ class NativeBots:
         assert self._child.stdin is not None
         self._child.stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
 
-    async def ask(self) -> dict[int, dict[str, Any]]:
-        """What each bot has sent and heard, by its number."""
+    async def ask(self, bot: int | None = None) -> dict[int, dict[str, Any]]:
+        """What each bot, or one, has sent and heard, by its number."""
         answer: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
-        self.say("ask")
+        self.say("ask", **({} if bot is None else {"bot": bot}))
         return {one["bot"]: one for one in await asyncio.wait_for(answer, 10)}
 
     async def next_figures(self) -> Figures:
@@ -193,7 +197,10 @@ class NativeBots:
             if self._on_event is not None:
                 self._on_event(said["event"], said["bot"], said["at"], said["what"])
         elif "answer" in said:
-            self._answers.pop(0).set_result(said["answer"])
+            answer = self._answers.pop(0)
+            # Who asked may have been cancelled meanwhile.
+            if not answer.done():
+                answer.set_result(said["answer"])
         elif "fingerprint" in said:
             if self._introduced is not None and not self._introduced.done():
                 self._introduced.set_result(said["fingerprint"])

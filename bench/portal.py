@@ -14,11 +14,13 @@ ACTOR = {"id": "bench", "name": "Bench", "care_unit": "Bench"}
 
 
 class Refused(Exception):
-    """The server answered with a problem document; its status is in `status`."""
+    """The server answered with a problem document: `status` is its status, `problem` the last word of its type."""
 
     def __init__(self, call: str, status: int, problem: Any) -> None:
         super().__init__(f"{call}: {status} {problem}")
         self.status = status
+        kind = problem.get("type", "") if isinstance(problem, dict) else ""
+        self.problem = str(kind).rpartition("/")[2]
 
 
 class Portal:

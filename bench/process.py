@@ -49,18 +49,18 @@ class Process:
 
     async def kill(self) -> None:
         """SIGKILL to the whole group, and wait until the child is gone."""
-        self._signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         await self._child.wait()
 
     async def stop(self, deadline: float = 10.0) -> int:
         """SIGTERM, and the exit status; SIGKILL for the group when the child does not end within `deadline` s."""
-        self._signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         try:
             await asyncio.wait_for(self._child.wait(), deadline)
         except TimeoutError:
             pass
         finally:
-            self._signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
         return await self._child.wait()
 
     async def printed(self, text: str, *, deadline: float) -> str:
@@ -79,6 +79,7 @@ class Process:
         assert line(), f"ended with {self._child.returncode} before printing {text!r}:\n{self.output()}"
         return line()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Sends it to the whole group; who has ended doesn't mind."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, number)

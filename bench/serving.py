@@ -152,7 +152,12 @@ class Serving:
         self.metrics_port = free_port()
         self._listen = f"{host}:{free_port()}"
         self._prefix = tuple(prefix)
-        self._env = {"VARDRUM_METRICS__LISTEN": f"127.0.0.1:{self.metrics_port}", **(env or {})}
+        self._env = {
+            "VARDRUM_METRICS__LISTEN": f"127.0.0.1:{self.metrics_port}",
+            # Who measures doesn't wait for bots to end their visits.
+            "VARDRUM_DRAIN__SECONDS": "0",
+            **(env or {}),
+        }
         self._child: asyncio.subprocess.Process | None = None
 
     @property
@@ -204,6 +209,12 @@ class Serving:
         except TimeoutError:
             self._child.kill()
             await self._child.wait()
+
+    async def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        assert self._child is not None, "not started"
+        self._child.kill()
+        await self._child.wait()
 
     async def __aenter__(self) -> Serving:
         return await self.start()

@@ -53,6 +53,8 @@ from .webhooks.service import Webhooks
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
+# How often a server that is to stop looks whether visits still go on.
+LOOK = 0.25
 # What is still being answered when the server stops gets so long, in seconds.
 SHUTDOWN = 2.0
 
@@ -118,6 +120,7 @@ class App:
         self._make_node = make_node
         self._clock = clock
         self._random = random
+        self._live: Live | None = None
         self._stopping = False
         # When the heads of the audit trail were last exported, seconds since 1970.
         self._exported = 0.0
@@ -134,6 +137,24 @@ class App:
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
         await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Takes no new visits, says so to who is here, and returns when none goes on, or after `drain.seconds`.
+
+        Until then everything else is as ever; who is still in a visit when the server ends goes on with the next one.
+        """
+        self._stopping = True
+        live, seconds = self._live, self.settings.drain.seconds
+        if live is None or not live.visits or not seconds:
+            return
+        log.info("stopping when visits have ended", visits=live.visits, seconds=seconds)
+        live.stopping(self._clock() + timedelta(seconds=seconds))
+        until = time.monotonic() + seconds
+        while live.visits:
+            if time.monotonic() >= until:
+                break
+            await asyncio.sleep(LOOK)
+        log.info("stopping now", visits=live.visits)
 
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
@@ -189,7 +210,8 @@ class App:
             random=self._random,
         )
         metrics = Metrics(version())
-        metrics.add("database", self.store.metrics, gauges=("writers", "away"), collectors=self.store.collectors)
+        gauges = ("writers", "away", "unwritable")
+        metrics.add("database", self.store.metrics, gauges=gauges, collectors=self.store.collectors)
         exported = "exported_timestamp_seconds"
         metrics.add("audit", lambda: {exported: self._exported}, gauges=(exported,))
         await self._start_webhooks(metrics)
@@ -290,7 +312,7 @@ class App:
     async def _start_media(
         self, app: web.Application, metrics: Metrics, make_node: MakeNode, turn: Turn | None
     ) -> None:
-        live = Live(self.visits, turn=turn, random=self._random)
+        live = self._live = Live(self.visits, turn=turn, random=self._random)
         node = make_node(self.settings.media_settings(), live)
         try:
             await node.start()
@@ -328,7 +350,7 @@ class App:
         metrics.add(
             "live",
             live.metrics,
-            gauges=("rooms", "websockets", "participants"),
+            gauges=("rooms", "websockets", "participants", "stopping"),
             labels={"participants": ("state",)},
             collectors=live.timings.all,
         )

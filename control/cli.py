@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import gc
 import json
-import logging
 import os
 import resource
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -22,6 +20,7 @@ import uvloop
 
 from . import demo as demo_visit
 from . import keyring as keyring_file
+from . import logs
 from . import settings as configuration
 from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
@@ -114,7 +113,7 @@ def serve(
 ) -> None:
     """Serve visits until stopped."""
     settings = _load(config, _overrides(data, http, media_ip, media_port))
-    _log_by(settings)
+    logs.write_by(settings.log)
 
     async def started(app: App) -> None:
         _announce(app, ready_file, {})
@@ -141,7 +140,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="vardrum-demo-") as data:
         overrides = demo_visit.overrides(_overrides(Path(data), http, media_ip, media_port))
         settings = _load(config, overrides)
-        _log_by(settings, level="warning")
+        logs.write_by(settings.log, level="warning")
 
         async def started(app: App) -> None:
             links = await demo_visit.prepare(app)
@@ -165,15 +164,22 @@ def _announce(app: App, ready_file: Path | None, more: dict[str, Any]) -> None:
 
 def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
     async def run() -> None:
-        stop = asyncio.Event()
+        stop, now = asyncio.Event(), asyncio.Event()
+
+        def asked() -> None:
+            # Who asks twice won't wait.
+            (now if stop.is_set() else stop).set()
+
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGTERM, asked)
+        loop.add_signal_handler(signal.SIGINT, now.set)
         async with App(settings, make_node=_node_maker()) as app:
             await started(app)
             _leave_alone_what_is_there()
-            ends = [asyncio.create_task(end.wait()) for end in (stop, app.failed)]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            at_once = [asyncio.create_task(end.wait()) for end in (now, app.failed)]
+            await asyncio.wait([asyncio.create_task(stop.wait()), *at_once], return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                await asyncio.wait([asyncio.create_task(app.drain()), *at_once], return_when=asyncio.FIRST_COMPLETED)
         if app.store.taken.is_set():
             raise _Stop("database_url: another server serves this database since this one was cut off from it")
         if app.failed.is_set():
@@ -205,28 +211,6 @@ def _node_maker() -> MakeNode:
     from ..sfu.node import Node
 
     return Node
-
-
-def _log_by(settings: Settings, level: str | None = None) -> None:
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if settings.log.format == "json" else structlog.dev.ConsoleRenderer()
-    )
-    chain: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        renderer,
-    ]
-    number = logging.getLevelNamesMapping()[(level or settings.log.level).upper()]
-    structlog.configure(
-        processors=chain,
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    # Libraries log addresses of people at info; their warnings are enough.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
 @main.group()

@@ -254,6 +254,10 @@ class Rooms(_Part):
     close_after_minutes: Annotated[int, Field(ge=0, le=24 * 60)]
 
 
+class Drain(_Part):
+    seconds: Annotated[int, Field(ge=0, le=24 * 3600)]
+
+
 class Audit(_Part):
     export: str
     export_seconds: Annotated[int, Field(ge=1, le=24 * 3600)]
@@ -463,6 +467,7 @@ class Settings(BaseSettings):
     metrics: Metrics
     hosts: Hosts
     rooms: Rooms
+    drain: Drain
     audit: Audit
     retention: Retention
     webhooks: Webhooks

@@ -120,7 +120,7 @@ class _Visitor:
     async def _answer(self, hello: heard.Hello) -> bool:
         began = self._live.now()
         try:
-            session = await self._visits.hello(hello.token)
+            session = await self._visits.hello(hello.token, self._live.takes)
         except Refused as refused:
             self._outbox.put(Error(code=refused.name, detail=refused.detail, re="hello").encode())
             self._outbox.close(CLOSES.get(refused.name, TRY_LATER))

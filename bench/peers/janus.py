@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +43,7 @@ class Janus:
     Attributes:
         libsrtp: the library that it really loaded.
         prefix: what runs it, and has to run its bots: a namespace's `nsenter …`.
+        joined: when each bot that receives began to join, in seconds since 1970.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Janus:
         self.folder = folder
         self.libsrtp = ""
         self.prefix = tuple(prefix)
+        self.joined: dict[int, float] = {}
         self._library_path = library_path
         self._listen = listen
         self._socket = relay or folder / "socket"
@@ -128,7 +131,9 @@ class Janus:
         publishers = await asyncio.gather(*(_publish(session, native, room, sends) for _ in range(people)))
         feeds = [feed for _, feed in publishers]
         for own in feeds:
-            await _subscribe(session, native, room, [feed for feed in feeds if feed != own])
+            began = time.time()
+            number = await _subscribe(session, native, room, [feed for feed in feeds if feed != own])
+            self.joined[number] = began
         return [number for number, _ in publishers]
 
     async def room(self, people: int) -> int:
@@ -296,15 +301,16 @@ async def _publish(session: _Session, native: NativeBots, room: int, sends: Send
     return number, joined["id"]
 
 
-async def _subscribe(session: _Session, native: NativeBots, room: int, feeds: Sequence[int]) -> None:
-    """Receives these feeds over one connection."""
-    handle, credentials = await session.attach(), Credentials()
+async def _subscribe(session: _Session, native: NativeBots, room: int, feeds: Sequence[int]) -> int:
+    """Receives these feeds over one connection; the bot's number."""
+    handle, number, credentials = await session.attach(), next(_numbers), Credentials()
     streams = [{"feed": feed} for feed in feeds]
     offered = await handle.ask({"request": "join", "ptype": "subscriber", "room": room, "streams": streams})
     remote = description.read(offered["jsep"]["sdp"])
-    native.say("add", **_peer(next(_numbers), credentials, remote), video=[], hears=hears(remote))
+    native.say("add", **_peer(number, credentials, remote), video=[], hears=hears(remote))
     answer = _mirror(offered["jsep"]["sdp"], credentials, native.fingerprint)
     await handle.ask({"request": "start", "room": room}, {"type": "answer", "sdp": answer})
+    return number
 
 
 def _peer(number: int, credentials: Credentials, remote: Remote) -> dict[str, Any]:

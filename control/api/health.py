@@ -34,13 +34,13 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """It can do its work: the database answers. Raises Refused `unavailable`."""
+        """It can do its work: the database answers, and can be written. Raises Refused `unavailable`."""
         if self._stopping():
             raise Refused("unavailable", "the server is stopping", retry_after=5)
         try:
             await self._store.check()
         except Exception:
-            raise Refused("unavailable", "the database can't be read", retry_after=5) from None
+            raise Refused("unavailable", "the database can't be used", retry_after=5) from None
         return web.json_response({"status": "ready"})
 
     async def problem(self, request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -22,7 +23,9 @@ from .conversation import Conversation, Deciding
 from .record import Record, Writing
 from .relays import Relays
 from .room import LiveRoom, Snapshots
+from .server_messages import Stopping
 from .timings import Timings
+from .views import rfc3339
 
 if TYPE_CHECKING:
     from ...sfu.node import Node
@@ -73,6 +76,7 @@ class Live:
         self._relays = Relays(turn, now, wall, random)
         self._tasks: list[asyncio.Task[None]] = []
         self._pinged = now()
+        self._stopping: str | None = None
 
     async def start(self) -> None:
         """Listens to `visits`, and begins to watch who is there."""
@@ -96,6 +100,22 @@ class Live:
             for client in room.clients:
                 client.close(GOING_AWAY)
 
+    def stopping(self, at: datetime) -> None:
+        """Tells everyone that this server ends at `at` at the latest, and keeps out who would begin another visit."""
+        self._stopping = Stopping(at=rfc3339(at)).encode()
+        for room in self.rooms.values():
+            for client in room.clients:
+                client.tell("stopping", self._stopping)
+
+    def takes(self, room: str) -> bool:
+        """Whether somebody may come into this room: once the server is stopping, only where somebody is already."""
+        return self._stopping is None or (room in self.rooms and bool(self.rooms[room].clients))
+
+    @property
+    def visits(self) -> int:
+        """Rooms in which people are together now."""
+        return sum(room.together for room in self.rooms.values())
+
     async def enter(self, session: Session, client: Client) -> Conversation:
         """Welcomes a client, whose session has arrived, into its room."""
         live = self.rooms.get(session.room)
@@ -105,6 +125,8 @@ class Live:
             )
             self.rooms[session.room] = live
         await live.enter(session.id, session.participant, client)
+        if self._stopping is not None:
+            client.tell("stopping", self._stopping)
         return Conversation(live, session.id, client, self._visits, self.wall)
 
     def detach(self, room: str, session: str, client: Client) -> None:
@@ -124,6 +146,7 @@ class Live:
         return {
             "rooms": len(self.rooms),
             "websockets": sum(len(room.clients) for room in self.rooms.values()),
+            "stopping": self._stopping is not None,
             "participants": {str(state): float(there[state]) for state in THERE},
         }
 

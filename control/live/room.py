@@ -102,6 +102,12 @@ class LiveRoom:
         """Everyone connected."""
         return [present.client for present in self.present.values() if present.client is not None]
 
+    @property
+    def together(self) -> bool:
+        """Whether people are in a visit here: two at least, of whom one may just have lost the network."""
+        inside = [present for present in self.present.values() if present.state in INSIDE]
+        return len(inside) > 1 and any(present.client is not None for present in inside)
+
     def _apply(self, snapshot: RoomSnapshot) -> None:
         self.snapshot = snapshot
         self._applying = True

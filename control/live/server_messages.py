@@ -297,6 +297,13 @@ class Pong(ServerMessage):
     id: int | str
 
 
+class Stopping(ServerMessage):
+    """This server is about to end, at `at` or when nothing goes on any more: visits go on with the next in seconds."""
+
+    type: Literal["stopping"] = "stopping"
+    at: str
+
+
 class Error(ServerMessage):
     """Something was refused and nothing has changed; `re` the `id` or `type` that it answers."""
 
@@ -310,5 +317,5 @@ Status = Waiting | Identifying | Held | Admitted | Denied | Removed | Ended
 
 SAID: tuple[type[ServerMessage], ...] = (
     WelcomeSaid, Waiting, Identifying, Held, Admitted, Denied, Removed, Ended, Answer, Slots, Participants, Speaking,
-    Queue, Send, MuteOrder, Chat, Typing, Hand, Quality, Fallback, Pong, Error,
+    Queue, Send, MuteOrder, Chat, Typing, Hand, Quality, Fallback, Pong, Stopping, Error,
 )  # fmt: skip

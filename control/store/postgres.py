@@ -16,10 +16,10 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .trouble import AWAY, SLOW, Unusable
+from .trouble import AWAY, SLOW, UNWRITABLE, Unusable
 
 READERS = 8
 EXPECTED = "expected one like postgresql://vardrum:PASSWORD@db.region.example/vardrum, or nothing for SQLite"
@@ -108,14 +108,21 @@ class Postgres:
     async def scrub(self) -> None:
         """Nothing: PostgreSQL's own vacuum takes what was replaced, and its log goes with its archives."""
 
+    def undone(self, connection: AsyncConnection) -> bool:
+        """Never: what fails is undone to its savepoint, and a transaction ends with its connection."""
+        return False
+
     def passes(self, error: DBAPIError) -> str | None:
         """Of an error that passes by itself, what to say meanwhile (codes: PostgreSQL's manual, appendix A)."""
         if error.connection_invalidated:
             return AWAY
+        code: str | None = getattr(error.orig, "sqlstate", None)
+        if code == "25006":
+            # A standby that isn't promoted yet, or one that somebody has made read-only.
+            return UNWRITABLE
         if not isinstance(error, OperationalError):
             return None
         # None: no server; 08: the connection; 53: no connection or memory left; 57P: it stops or starts.
-        code: str | None = getattr(error.orig, "sqlstate", None)
         return AWAY if code is None or code.startswith(("08", "53", "57P")) else SLOW
 
     def _engine(self, size: int, begin_with: str) -> AsyncEngine:

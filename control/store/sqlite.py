@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from .brief import Connection
-from .trouble import SLOW
+from .trouble import SLOW, UNWRITABLE
 
 READERS = 4
+_UNWRITABLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
 class Sqlite:
@@ -43,7 +44,22 @@ class Sqlite:
 
     def passes(self, error: DBAPIError) -> str | None:
         """Of an error that passes by itself, what to say meanwhile."""
-        return SLOW if "database is locked" in str(error.orig) else None
+        name: str = getattr(error.orig, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return SLOW
+        # The disk is full, gone or broken, or the file was made somebody else's; who is in a visit doesn't need it.
+        if name.startswith(_UNWRITABLE) or "no such savepoint" in str(error.orig):
+            return UNWRITABLE
+        return None
+
+    def undone(self, connection: AsyncConnection) -> bool:
+        """Whether the transaction that was begun is none any more.
+
+        When the disk is full SQLite undoes all of it, savepoints too, and whatever comes next would be a transaction of
+        its own (https://www.sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
+        """
+        raw = connection.sync_connection.connection.driver_connection if connection.sync_connection else None
+        return raw is not None and not raw.in_transaction
 
     @staticmethod
     def _engine(path: Path, *, size: int, read_only: bool) -> AsyncEngine:

@@ -19,12 +19,12 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Table, bindparam, insert, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from .brief import briefly
 from .models import Event, Tenant
 from .sqlite import Sqlite
-from .trouble import AWAY, SLOW, Busy, Unusable
+from .trouble import AWAY, SLOW, UNWRITABLE, Busy, Undone, Unusable
 from .writers import Turn, Writers
 
 __all__ = ["Busy", "Db", "Store", "Transaction", "Unusable"]
@@ -56,6 +56,8 @@ class Database(Protocol):
     async def scrub(self) -> None: ...
 
     def passes(self, error: DBAPIError) -> str | None: ...
+
+    def undone(self, connection: AsyncConnection) -> bool: ...
 
 
 class Transaction:
@@ -99,12 +101,12 @@ class Store:
             serves: keeps other servers off the database; of a file, the folder's lock does that.
         """
         self._database: Database = _database(where, serves)
-        self._writers = Writers(self._database.writer)
+        self._writers = Writers(self._database.writer, self._database.undone)
         self._telling: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._queue = 0
         # While it can't be reached one asks for all the others, who would wait out a timeout each.
-        self._away = self._asking = False
+        self._away = self._asking = self._unwritable = False
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._refused = 0
         # Histograms, for `Metrics.add`.
@@ -188,6 +190,8 @@ class Store:
                 self._telling.add(telling)
                 telling.add_done_callback(self._told)
                 await asyncio.shield(turn.committed)
+                if transaction.events or transaction.audited:
+                    self._written()
         finally:
             self._queue -= 1
         await asyncio.shield(telling)
@@ -217,17 +221,22 @@ class Store:
                 await asyncio.shield(closing)
 
     def metrics(self) -> dict[str, float]:
-        """For `Metrics.add`: gauges are `writers` (waiting or writing) and `away`; `refused` counts Busy."""
-        return {"writers": self._queue, "away": self._away, "refused": self._refused}
+        """For `Metrics.add`: gauges are `writers` (waiting or writing), `away`, `unwritable`; `refused` counts Busy."""
+        away, unwritable = self._away, self._unwritable
+        return {"writers": self._queue, "away": away, "unwritable": unwritable, "refused": self._refused}
 
     async def scrub(self) -> None:
         """Has the database forget what was replaced before it was told to, as far as it can."""
         await self._database.scrub()
 
     async def check(self) -> None:
-        """Raises when the database can't be read."""
+        """Raises when the database can't be read, or could not be written the last time and still can't."""
         async with self.read() as db:
             await db.execute(text("SELECT 1 FROM tenants LIMIT 1"))
+        if self._unwritable:
+            async with self.write() as transaction:
+                await transaction.db.execute(text("UPDATE tenants SET last_event = last_event"))
+            self._written()
 
     def _told(self, telling: asyncio.Task[None]) -> None:
         self._telling.discard(telling)
@@ -248,12 +257,21 @@ class Store:
             yield
         except PoolTimeout:
             raise self._busy(SLOW) from None
-        except (DBAPIError, Unusable) as error:
-            meanwhile = self._database.passes(error) if isinstance(error, DBAPIError) else AWAY
+        except (DBAPIError, Unusable, Undone) as error:
+            match error:
+                case DBAPIError():
+                    meanwhile = self._database.passes(error)
+                case Undone():
+                    meanwhile = UNWRITABLE
+                case _:
+                    meanwhile = AWAY
             if meanwhile is None:
                 raise
             if meanwhile == AWAY:
                 self._lost(error)
+            elif meanwhile == UNWRITABLE and not self._unwritable:
+                self._unwritable = True
+                log.error(UNWRITABLE, **_cause(error))
             raise self._busy(meanwhile) from None
         else:
             if self._away:
@@ -263,12 +281,22 @@ class Store:
             if asks:
                 self._asking = False
 
-    def _lost(self, error: DBAPIError | Unusable) -> None:
+    def _written(self) -> None:
+        if self._unwritable:
+            self._unwritable = False
+            log.info("the database can be written again")
+
+    def _lost(self, error: Exception) -> None:
         if not self._away:
             self._away = True
-            # Not the driver's sentence, which names hosts.
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            log.warning(AWAY, error=type(cause).__name__, code=getattr(cause, "sqlstate", None))
+            log.warning(AWAY, **_cause(error))
+
+
+def _cause(error: Exception) -> dict[str, str | None]:
+    """For the log: not the driver's sentence, which names hosts."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return {"error": type(cause).__name__, "code": code}
 
 
 def _database(where: Path | str, serves: bool) -> Database:

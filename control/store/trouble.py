@@ -3,10 +3,15 @@
 # What Busy says.
 AWAY = "the database can't be reached"
 SLOW = "the database can't keep up"
+UNWRITABLE = "the database can't be written"
 
 
 class Busy(Exception):
-    """The database can't do it now: it is `AWAY`, or `SLOW` since too many wait. Try again in a second."""
+    """The database can't do it now: it is `AWAY`, `SLOW` (too many wait), or `UNWRITABLE`. Try again in a second."""
+
+
+class Undone(Exception):
+    """The database has undone a whole transaction by itself, whoever had part in it."""
 
 
 class Unusable(Exception):

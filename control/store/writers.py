@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm.session import JoinTransactionMode
 
 from .brief import briefly
-from .trouble import Unusable
+from .trouble import Undone, Unusable
 
 # So many share a commit at most, and so many seconds after the first nobody new is let in: it waits for all of them.
 MOST, LONGEST = 64, 0.050
@@ -53,8 +53,10 @@ class Writers:
         commit_seconds, wait_seconds: how long each took, and how long each writer waited for its turn.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, undone: Callable[[AsyncConnection], bool]) -> None:
+        """`undone` says whether the database has undone a transaction that was begun on this connection by itself."""
         self._engine = engine
+        self._undone = undone
         self.commits = 0
         self.commit_seconds = Histogram(
             "vardrum_database_commit_seconds",
@@ -140,4 +142,7 @@ class Writers:
                 return
             if connection.invalidated:
                 raise Unusable("has gone in the middle of a transaction")
+            if self._undone(connection):
+                # What those before wrote has gone with it: they mustn't be told that it stands.
+                raise Undone
             first = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -116,15 +116,20 @@ class Visits:
                 await arrivals.forget_former_token(transaction.db, found.id)
         return found
 
-    async def hello(self, token: str) -> Session:
+    async def hello(self, token: str, takes: Callable[[str], bool] = lambda room: True) -> Session:
         """The session with this token says `hello`: invited -> waiting, or straight in where the rules say so.
 
         Also writes down that it is connected. Raises TokenRefused as `session` does; Refused `not-open-yet`,
-        `room-locked`. Of a visit that has just ended, the session as it was left.
+        `room-locked`, and `unavailable` where `takes` says that nobody new may come into this room now. Of a visit that
+        has just ended, the session as it was left.
         """
         async with self._write() as transaction:
             scene, row = await arrivals.of_token(self._world(), transaction, token)
             if scene.state in LIVE:
+                if not takes(scene.room.id):
+                    raise Refused(
+                        "unavailable", "the server is about to stop: come again in some seconds", retry_after=5
+                    )
                 arrivals.arrive(scene, row)
                 self._telling.after(transaction, scene)
             return self._session(scene, row.id)

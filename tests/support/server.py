@@ -106,7 +106,13 @@ class Server:
                 *self.arguments,
             ],
             log=self.data / "server.log",
-            env={"VARDRUM_METRICS__LISTEN": f"{self.host}:0", "VARDRUM_MEDIA__SHARDS": str(self.shards), **self.env},
+            env={
+                "VARDRUM_METRICS__LISTEN": f"{self.host}:0",
+                "VARDRUM_MEDIA__SHARDS": str(self.shards),
+                # Tests that restart a server don't wait for their own visits to end.
+                "VARDRUM_DRAIN__SECONDS": "0",
+                **self.env,
+            },
         )
         process = self._process
 

@@ -559,3 +559,44 @@ async def test_readers_who_are_cancelled_leave_no_page_in_the_log(
 async def _check_again_and_again(store: Store) -> None:
     while True:
         await store.check()
+
+
+async def test_a_database_that_cannot_be_written_is_read_on_and_written_again_when_it_can(tmp_path: Path) -> None:
+    async with Store(tmp_path / "x.db") as store:
+        await _set(store, "query_only=ON")
+        with capture_logs() as logs:
+            for _ in range(2):
+                with pytest.raises(Busy, match="can't be written"):
+                    await keys.create_tenant(store, "north", "North", NOW)
+            # Whoever is asked whether all is well tries again.
+            with pytest.raises(Busy, match="can't be written"):
+                await store.check()
+            async with store.read() as db:
+                assert await queries.room(db, "room_none", None) is None
+        assert [(one["event"], one["code"]) for one in logs] == [("the database can't be written", "SQLITE_READONLY")]
+        assert store.metrics()["unwritable"]
+        await _set(store, "query_only=OFF")
+        await store.check()
+        assert not store.metrics()["unwritable"]
+
+
+async def test_what_was_acknowledged_before_the_disk_was_full_is_there_and_nothing_else(tmp_path: Path) -> None:
+    # SQLite undoes a whole transaction then, of which those before in the queue have been part.
+    async with Store(tmp_path / "x.db") as store:
+        await keys.create_tenant(store, "first", "First", NOW)
+        await _set(store, "max_page_count=1")
+        names = [f"t{number}" for number in range(300)]
+        created = (keys.create_tenant(store, name, "T" * 200, NOW) for name in names)
+        said = dict(zip(names, await asyncio.gather(*created, return_exceptions=True), strict=True))
+        assert {type(answer) for answer in said.values()} == {type(None), Busy}
+        assert all("can't be written" in str(answer) for answer in said.values() if answer is not None)
+        there = {one.id for one in await keys.tenants(store)}
+        assert there == {"first"} | {name for name, answer in said.items() if answer is None}
+        await _set(store, "max_page_count=1000000")
+        await keys.create_tenant(store, "last", "Last", NOW)
+
+
+async def _set(store: Store, pragma: str) -> None:
+    async with store._database.writer.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        await raw.execute_fetchall(f"PRAGMA {pragma}")  # type: ignore[union-attr]

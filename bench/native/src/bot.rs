@@ -14,6 +14,7 @@ use crate::feedback::{FEEDBACK, REPORT};
 use crate::figures::Figures;
 use crate::ice::{Agent, Credentials};
 use crate::io::{wall, Inbox, Outbox, Socket, BATCH};
+use crate::lossy::Lossy;
 use crate::stream::{Extensions, Stream};
 use crate::tls::{Context, Handshake, Progress, FINGERPRINT};
 
@@ -28,6 +29,8 @@ pub struct Shared {
     pub now: Micros,
     pub start: u64,
     pub outbox: Outbox,
+    /// The network of all bots, both ways.
+    pub lossy: Lossy,
     pub figures: Figures,
     /// Lines for standard output.
     pub said: Vec<String>,
@@ -73,6 +76,8 @@ pub struct Inside {
     pub report_at: Micros,
     due: Micros,
     gone: bool,
+    /// In a dead zone: nothing is sent, and what comes is lost.
+    deaf: bool,
 }
 
 impl Bot {
@@ -100,6 +105,7 @@ impl Bot {
                 report_at: now + phase % REPORT,
                 due: now,
                 gone: false,
+                deaf: false,
             },
         })
     }
@@ -110,7 +116,9 @@ impl Bot {
             let inside = &mut self.inside;
             let came = inbox.receive(&self.socket, |at, overflow, bytes| {
                 inside.overflow = inside.overflow.max(overflow);
-                inside.datagram(context, at, bytes, shared);
+                if !inside.deaf && !shared.lossy.takes() {
+                    inside.datagram(context, at, bytes, shared);
+                }
             });
             self.flush(shared);
             if came < BATCH {
@@ -125,6 +133,10 @@ impl Bot {
             return;
         }
         let inside = &mut self.inside;
+        if inside.deaf {
+            inside.due = shared.now + FEEDBACK;
+            return;
+        }
         inside.agent.poll(shared.now, &mut shared.outbox);
         inside.shake(shared);
         inside.listen(shared);
@@ -173,7 +185,7 @@ impl Bot {
     }
 
     fn flush(&mut self, shared: &mut Shared) {
-        shared.figures.refused += shared.outbox.send(&self.socket);
+        shared.figures.refused += shared.outbox.send(&self.socket, &mut shared.lossy);
     }
 
     /// Says goodbye.
@@ -199,6 +211,22 @@ impl Bot {
 }
 
 impl Inside {
+    /// Enters a dead zone, or leaves it: everything goes on as after a pause, and the path is checked at once.
+    pub fn set_deaf(&mut self, deaf: bool, now: Micros) {
+        if self.deaf && !deaf {
+            self.agent.restart(None, now);
+            self.agent.heard = now;
+            self.feedback_at = now;
+            self.report_at = now;
+            for stream in self.streams.iter_mut().filter(|stream| stream.active) {
+                stream.set_active(false, now);
+                stream.set_active(true, now);
+            }
+        }
+        self.deaf = deaf;
+        self.due = now;
+    }
+
     pub fn lost(&self) -> u64 {
         self.ears.iter().map(Ear::lost).sum()
     }
@@ -338,12 +366,13 @@ impl Inside {
             false
         };
         let missing = ear.gaps.next_deadline().is_some();
-        let ssrc = ear.ssrc;
+        let (ssrc, sound) = (ear.ssrc, ear.sound);
         if missing {
             self.hurry();
         }
         if first {
-            self.say(shared, "picture", &ssrc.to_string());
+            let event = if sound { "sound" } else { "picture" };
+            self.say(shared, event, &ssrc.to_string());
         }
     }
 
@@ -360,7 +389,7 @@ impl Inside {
     }
 
     /// Appends what this bot has sent and heard, as a JSON object.
-    pub fn describe(&self, out: &mut String) {
+    pub fn describe(&self, now: Micros, out: &mut String) {
         let _ = write!(
             out,
             "{{\"bot\":{},\"overflow\":{},\"streams\":[",
@@ -379,9 +408,11 @@ impl Inside {
             let comma = if i > 0 { "," } else { "" };
             let _ = write!(
                 out,
-                "{comma}{{\"ssrc\":{},\"received\":{},\"lost\":{},\"source\":{},\"counter\":{},\"skipped\":{},\
-                 \"switches\":{},\"pictures\":{},\"jitter\":{}}}",
+                "{comma}{{\"ssrc\":{},\"sound\":{},\"received\":{},\"lost\":{},\"source\":{},\"counter\":{},\
+                 \"skipped\":{},\"switches\":{},\"pictures\":{},\"freezes\":{},\"frozen_ms\":{},\"still_ms\":{},\
+                 \"jitter\":{}}}",
                 ear.ssrc,
+                ear.sound,
                 ear.received(),
                 ear.lost(),
                 ear.source,
@@ -389,6 +420,9 @@ impl Inside {
                 ear.skipped,
                 ear.switches,
                 ear.pictures,
+                ear.freezes,
+                ear.frozen_ms,
+                ear.still_ms(now),
                 ear.reception.jitter(),
             );
         }

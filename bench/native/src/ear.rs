@@ -16,6 +16,8 @@ const ASKED_FOR: Micros = 1_000_000;
 /// Without a key frame, one is asked for after this time, and again.
 const KEY_WAIT: Micros = 500_000;
 const FREEZE: Micros = 500_000;
+/// The SSRCs of a bot differ in so many bits, those of two bots in others too.
+const LAYERS: u32 = 4;
 
 /// When the kernel had a packet: on the process's clock, and on the wall's.
 #[derive(Clone, Copy)]
@@ -42,6 +44,9 @@ pub struct Ear {
     pub switches: u64,
     pub pictures: u64,
     pub first_picture: Option<Micros>,
+    /// Intervals of more than half a second without a new picture of the same sender, and their milliseconds.
+    pub freezes: u64,
+    pub frozen_ms: u64,
     picture: Picture,
     key_asked: Micros,
 }
@@ -56,6 +61,7 @@ struct Picture {
     key: bool,
     seen_key: bool,
     shown: Micros,
+    shown_of: u32, // sender
 }
 
 impl Ear {
@@ -76,6 +82,8 @@ impl Ear {
             switches: 0,
             pictures: 0,
             first_picture: None,
+            freezes: 0,
+            frozen_ms: 0,
             picture: Picture::default(),
             key_asked: 0,
         }
@@ -93,7 +101,7 @@ impl Ear {
 
     /// Takes an opened packet. `sequence` is the header's, or of a repetition the one that it repeats.
     ///
-    /// Returns `true` with the stream's first whole picture.
+    /// Returns `true` with the stream's first whole picture, or its first sound.
     pub fn take(
         &mut self,
         arrival: Arrival,
@@ -132,7 +140,19 @@ impl Ear {
             }
         }
         self.follow(word(8), word(12));
-        !self.sound && self.look(arrival.at, header, seq, payload, figures)
+        if self.sound {
+            self.unique == 1
+        } else {
+            self.look(arrival.at, header, seq, payload, figures)
+        }
+    }
+
+    /// Since when no new picture has come, in milliseconds; 0 where none ever came.
+    pub fn still_ms(&self, now: Micros) -> u64 {
+        match self.picture.shown {
+            0 => 0,
+            shown => now.saturating_sub(shown) / 1000,
+        }
     }
 
     fn follow(&mut self, source: u32, counter: u32) {
@@ -184,11 +204,16 @@ impl Ear {
             return false;
         }
         let gap = now.saturating_sub(picture.shown);
-        if picture.shown > 0 && gap > FREEZE {
+        // Whom a slot shows first has not been standing still before.
+        let sender = self.source >> LAYERS;
+        if picture.shown > 0 && picture.shown_of == sender && gap > FREEZE {
             figures.freezes += 1;
             figures.frozen_ms += gap / 1000;
+            self.freezes += 1;
+            self.frozen_ms += gap / 1000;
         }
         picture.shown = now;
+        picture.shown_of = sender;
         self.pictures += 1;
         figures.pictures += 1;
         let first = self.first_picture.is_none();
@@ -263,6 +288,42 @@ mod tests {
             hear(&mut ear, &mut figures, sequence, 3, false);
         }
         assert_eq!(ear.lost(), 0);
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_counts_for_its_sender_alone() {
+        let (mut ear, mut figures) = (Ear::new(1, Some(2), false), Figures::default());
+        let mut see = |ear: &mut Ear, at: Micros, sequence: u16, source: u32| {
+            let header = Header {
+                timestamp: u32::from(sequence) * 4500,
+                marker: true,
+                ..Header::default()
+            };
+            let mut payload = packet(u32::from(sequence), true, sequence == 0);
+            let end = payload.len();
+            payload[end - 8..end - 4].copy_from_slice(&source.to_be_bytes());
+            ear.take(
+                Arrival { at, wall: at },
+                &header,
+                sequence,
+                &payload,
+                false,
+                &mut figures,
+            )
+        };
+        assert!(see(&mut ear, 1_000_000, 0, 0x70));
+        see(&mut ear, 1_400_000, 1, 0x70);
+        see(&mut ear, 2_000_000, 2, 0x71);
+        assert_eq!((ear.freezes, ear.frozen_ms, ear.still_ms(2_250_000)), (1, 600, 250));
+        see(&mut ear, 9_000_000, 3, 0x90);
+        assert_eq!((ear.freezes, ear.frozen_ms, figures.freezes), (1, 600, 1));
+    }
+
+    #[test]
+    fn the_first_sound_is_told() {
+        let (mut ear, mut figures) = (Ear::new(1, None, true), Figures::default());
+        assert!(hear(&mut ear, &mut figures, 0, 1, false));
+        assert!(!hear(&mut ear, &mut figures, 1, 1, false));
     }
 
     #[test]

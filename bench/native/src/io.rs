@@ -11,6 +11,8 @@ use std::os::raw::{c_int, c_uint, c_void};
 use std::os::unix::io::{AsRawFd, RawFd};
 use std::time::Duration;
 
+use crate::lossy::Lossy;
+
 /// Datagrams per system call, in and out.
 pub const BATCH: usize = 32;
 const DATAGRAM: usize = 2048;
@@ -325,12 +327,15 @@ impl Outbox {
         }
     }
 
-    /// Sends everything; returns how many datagrams the kernel refused.
-    pub fn send(&mut self, socket: &Socket) -> u64 {
+    /// Sends everything that the network doesn't lose; returns how many datagrams the kernel refused.
+    pub fn send(&mut self, socket: &Socket, lossy: &mut Lossy) -> u64 {
         let (mut refused, mut next) = (0, 0);
         self.vectors.clear();
         self.headers.clear();
         for (i, &len) in self.lengths.iter().enumerate() {
+            if lossy.takes() {
+                continue;
+            }
             self.vectors.push(Iovec {
                 base: self.bytes[i * DATAGRAM..].as_mut_ptr().cast(),
                 len,
@@ -395,7 +400,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(b"hello");
         outbox.push(b"again");
-        assert_eq!(outbox.send(&socket), 0);
+        assert_eq!(outbox.send(&socket, &mut Lossy::default()), 0);
         let mut buffer = [0; 16];
         for expected in [b"hello", b"again"] {
             let (len, from) = server.recv_from(&mut buffer).unwrap();

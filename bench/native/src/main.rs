@@ -13,6 +13,7 @@ mod figures;
 mod ice;
 mod io;
 mod json;
+mod lossy;
 mod plan;
 mod stream;
 mod tls;
@@ -115,6 +116,7 @@ impl Crowd {
                 now: 0,
                 start,
                 outbox: io::Outbox::default(),
+                lossy: lossy::Lossy::default(),
                 figures: Figures::default(),
                 said: Vec::new(),
                 report: Vec::with_capacity(2048),
@@ -208,7 +210,11 @@ impl Crowd {
             return Ok(());
         }
         if what == "ask" {
-            self.answer();
+            self.answer(command.get("bot").number().map(|bot| bot as u32));
+            return Ok(());
+        }
+        if what == "lossy" {
+            self.shared.lossy.set(plan::number(&command, "share")?);
             return Ok(());
         }
         let bot = self.bots.get_mut(&id).ok_or("there is no such bot")?;
@@ -226,18 +232,20 @@ impl Crowd {
                 bot.rebind(command.get("quiet").is_true(), now)?;
                 self.poll.add(&bot.socket, u64::from(id)).map_err(|e| e.to_string())?;
             }
+            "deaf" => bot.inside.set_deaf(command.get("on").is_true(), now),
             _ => return Err(format!("{what} is no command")),
         }
         Ok(())
     }
 
-    fn answer(&mut self) {
+    /// What all bots have sent and heard, or one of them.
+    fn answer(&mut self, only: Option<u32>) {
         let mut line = "{\"answer\":[".to_string();
-        for bot in self.bots.values() {
+        for (_, bot) in self.bots.iter().filter(|(id, _)| only.map_or(true, |one| one == **id)) {
             if !line.ends_with('[') {
                 line.push(',');
             }
-            bot.inside.describe(&mut line);
+            bot.inside.describe(self.shared.now, &mut line);
         }
         let _ = write!(line, "]}}");
         let _ = self.out.send(line);

@@ -70,12 +70,14 @@ export class Waiting {
   }
 
   #update() {
-    const { state, detail, online } = this.#visit;
+    const { state, detail, online, restarting } = this.#visit;
     this.element.dataset.state = state;
     const stay = this.#visit.video ? "wait.stay" : `wait.stay-${this.#visit.form}`;
-    const key = online || state === "connecting" ? state : "offline";
+    const away = restarting ? "restart" : "offline";
+    const key = online || (state === "connecting" && !restarting) ? state : away;
     const words = {
       connecting: ["wait.connecting", "wait.connecting-1", ""],
+      restart: ["wait.restart", "wait.restart-1", "wait.offline-2"],
       offline: ["wait.offline", "wait.offline-1", "wait.offline-2"],
       held: ["wait.held", "wait.held-1", stay],
       waiting: ["wait.title", detail.staff_present ? "wait.staff-here" : "wait.staff-away", stay],

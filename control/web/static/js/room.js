@@ -261,7 +261,8 @@ export class Room {
     this.#lose(!visit.online || visit.silent);
     if (this.#lost && !visit.host && visit.room?.care_unit?.phone) wanted.push("unit-phone");
     if (visit.host) for (const one of visit.calls.keys()) if (visit.nameOf(one)) wanted.push(`call-${one}`);
-    if (!visit.online || visit.silent) wanted.push("lost");
+    if (!visit.online && visit.restarting) wanted.push("restart");
+    else if (!visit.online || visit.silent) wanted.push("lost");
     else if (visit.full) wanted.push("full");
     else if (this.#weak && this.#weakness) wanted.push(this.#weakness);
     if (visit.host && visit.room?.training) wanted.push("training");
@@ -318,6 +319,7 @@ export class Room {
     const make = (symbol, text, ...more) => {
       return el("div", { class: `banner ${name}`, "data-banner": name, testid: `banner-${name}` }, icon(symbol), el("p", { t: text }), more);
     };
+    if (name === "restart") return make("info", "banner.restart");
     if (name === "lost") return make("network", "banner.lost");
     if (name === "full") return make("info", "banner.full");
     if (name.startsWith("weak")) {

@@ -37,6 +37,7 @@ export class Visit extends EventTarget {
   locked = false;
   online = false;
   silent = false; // the network brings nothing just now
+  restarting = false; // the server has said that it ends, and hasn't come back yet
   full = false; // the server has no room for one more just now
   muted = { microphone: false, camera: false };
   mutedBy = null; // the host who turned one's microphone off
@@ -262,6 +263,7 @@ export class Visit extends EventTarget {
       this.room = message.room;
       this.me = message.participant;
       this.quality.again();
+      this.restarting = false;
       this.call?.forget(); // its answer would have come on the former websocket
       if (message.media === "new") this.#calling.drop();
       else void this.call?.apply(message.send);
@@ -323,6 +325,10 @@ export class Visit extends EventTarget {
     fallback: ({ participant, phone_available }) => {
       this.calls.set(participant, phone_available);
       this.#say("people");
+    },
+    stopping: () => {
+      this.restarting = true;
+      if (WITH_MEDIA.includes(this.state)) this.#notice("notice.restart");
     },
     error: ({ code, detail, re }) => this.#refused(code, detail, re),
   };
@@ -387,6 +393,10 @@ export class Visit extends EventTarget {
       return;
     }
     if (code === "screen-taken") this.unshare();
+    if (code === "unavailable" && re === "hello") {
+      this.restarting = true; // the next one will take us in
+      this.#say("state");
+    }
     this.dispatchEvent(new CustomEvent("refusal", { detail: { code, detail, re } }));
   }
 

@@ -96,6 +96,8 @@ export default {
   "wait.since": "Here since {time} ({waited})",
   "wait.held": "One more moment",
   "wait.held-1": "The staff have asked you to wait a little. They will let you in again when they are done.",
+  "wait.restart": "The server is restarting",
+  "wait.restart-1": "It takes a few seconds. You will come in by yourself.",
   "wait.offline": "The network is gone",
   "wait.offline-1": "You keep your place. We connect again by ourselves.",
   "wait.offline-2": "You don't have to do anything.",
@@ -187,6 +189,7 @@ export default {
   "short.hand": "Hand",
 
   "banner.lost": "The network is gone just now. We connect again by ourselves.",
+  "banner.restart": "The server is restarting. The visit goes on by itself in a few seconds.",
   "banner.full": "Very many visits are going on just now. We let you in by ourselves as soon as there is room.",
   "banner.weak-network": "Your network is weak. Sound goes first.",
   "banner.weak-phone": "Your device can't keep up. Sound goes first.",
@@ -205,6 +208,7 @@ export default {
 
   "notice.muted-by": "{name} turned your microphone off. You can turn it on again.",
   "notice.muted-camera-by": "{name} turned your camera off. You can turn it on again.",
+  "notice.restart": "The server will restart in a moment. After a short pause the visit goes on by itself.",
   "notice.joined": "{name} is in the visit",
   "notice.gone": "{name} is no longer in the visit",
   "notice.hand": "{name} raises a hand",

@@ -96,6 +96,8 @@ export default {
   "wait.since": "Täällä klo {time} alkaen ({waited})",
   "wait.held": "Vielä hetki",
   "wait.held-1": "Henkilökunta on pyytänyt sinua odottamaan hetken. He päästävät sinut taas sisään, kun he ovat valmiita.",
+  "wait.restart": "Palvelin käynnistyy uudelleen",
+  "wait.restart-1": "Se kestää muutaman sekunnin. Pääset sisään automaattisesti.",
   "wait.offline": "Verkkoyhteys katkesi",
   "wait.offline-1": "Paikkasi säilyy. Yhteys palautuu itsestään.",
   "wait.offline-2": "Sinun ei tarvitse tehdä mitään.",
@@ -187,6 +189,7 @@ export default {
   "short.hand": "Käsi",
 
   "banner.lost": "Verkkoyhteys on juuri nyt poikki. Se palautuu itsestään.",
+  "banner.restart": "Palvelin käynnistyy uudelleen. Käynti jatkuu itsestään muutaman sekunnin kuluttua.",
   "banner.full": "Käyntejä on juuri nyt erittäin paljon. Pääset sisään automaattisesti heti, kun on tilaa.",
   "banner.weak-network": "Heikko verkko: ääni ensin.",
   "banner.weak-phone": "Laite ei pysy mukana: ääni ensin.",
@@ -205,6 +208,7 @@ export default {
 
   "notice.muted-by": "{name} sulki mikrofonisi. Voit avata sen uudelleen.",
   "notice.muted-camera-by": "{name} sulki kamerasi. Voit avata sen uudelleen.",
+  "notice.restart": "Palvelin käynnistyy pian uudelleen. Lyhyen tauon jälkeen käynti jatkuu itsestään.",
   "notice.joined": "{name} on mukana käynnillä",
   "notice.gone": "{name} ei ole enää mukana",
   "notice.hand": "{name} nostaa kätensä",

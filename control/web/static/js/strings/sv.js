@@ -96,6 +96,8 @@ export default {
   "wait.since": "Här sedan {time} ({waited})",
   "wait.held": "Ett ögonblick till",
   "wait.held-1": "Personalen har bett dig att vänta en stund. De släpper in dig igen när de är klara.",
+  "wait.restart": "Servern startas om",
+  "wait.restart-1": "Det tar några sekunder. Du kommer in av dig själv.",
   "wait.offline": "Nätet är borta",
   "wait.offline-1": "Du har kvar din plats. Vi ansluter igen av oss själva.",
   "wait.offline-2": "Du behöver inte göra något.",
@@ -187,6 +189,7 @@ export default {
   "short.hand": "Hand",
 
   "banner.lost": "Nätet är borta just nu. Vi ansluter igen av oss själva.",
+  "banner.restart": "Servern startas om. Besöket fortsätter av sig självt om några sekunder.",
   "banner.full": "Det pågår väldigt många besök just nu. Vi släpper in dig av oss själva så snart det finns plats.",
   "banner.weak-network": "Ditt nät är svagt. Ljudet går först.",
   "banner.weak-phone": "Din enhet hinner inte med. Ljudet går först.",
@@ -205,6 +208,7 @@ export default {
 
   "notice.muted-by": "{name} stängde av din mikrofon. Du kan slå på den igen.",
   "notice.muted-camera-by": "{name} stängde av din kamera. Du kan slå på den igen.",
+  "notice.restart": "Servern startas snart om. Det blir en kort paus, och sedan fortsätter besöket av sig självt.",
   "notice.joined": "{name} är med i besöket",
   "notice.gone": "{name} är inte längre med",
   "notice.hand": "{name} räcker upp handen",
