@@ -23,6 +23,7 @@ import uvloop
 from . import demo as demo_visit
 from . import keyring as keyring_file
 from . import settings as configuration
+from . import tls
 from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
@@ -242,7 +243,9 @@ def config_check(config: Path | None, data: Path | None) -> None:
     settings = _load(config, _overrides(data, None, None, None))
     try:
         ways(settings)
-    except BadWay as error:
+        if (files := settings.certificate_files()) is not None:
+            tls.load(*files)
+    except (BadWay, tls.BadPair) as error:
         raise _Stop(str(error)) from None
     click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
 
