@@ -1,4 +1,4 @@
-"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `audit`, `config`."""
+"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `audit`, `config`, `doctor`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
+from .doctor import examine as examination
+from .doctor.finding import State
 from .notify.ways import BadWay, ways
 from .secret import now
 from .settings import TENANT, BadSettings, Settings
@@ -57,8 +59,8 @@ config_option = click.option(
 data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the database.")
 
 
-def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that `serve` and `demo` share."""
+def address_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where to listen."""
     for option in (
         click.option("--http", metavar="HOST:PORT", help="Where pages and the API are served."),
         click.option("--media-ip", metavar="IP", help="Address that media is bound to."),
@@ -68,14 +70,19 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(0, 65535),
             help="First UDP port of media; one more for each further shard.",
         ),
-        click.option(
-            "--ready-file",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Where one JSON line is written once connections are accepted.",
-        ),
     ):
         command = option(command)
     return command
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `serve` and `demo` share."""
+    ready_file = click.option(
+        "--ready-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where one JSON line is written once connections are accepted.",
+    )
+    return address_options(ready_file(command))
 
 
 def _load(config: Path | None, overrides: dict[str, Any]) -> Settings:
@@ -248,6 +255,34 @@ def config_check(config: Path | None, data: Path | None) -> None:
     except (BadWay, tls.BadPair) as error:
         raise _Stop(str(error)) from None
     click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
+
+
+@main.command()
+@config_option
+@data_option
+@address_options
+@click.option("--json", "for_machines", is_flag=True, help="As JSON, for who watches.")
+def doctor(
+    config: Path | None,
+    data: Path | None,
+    http: str | None,
+    media_ip: str | None,
+    media_port: int | None,
+    for_machines: bool,
+) -> None:
+    """Say what is wrong with this installation, running or not, and what to do; exit status 1 when something is.
+
+    Run it as root or as the server's user, with the arguments and variables that the server has.
+    """
+    try:
+        settings = configuration.load(config, overrides=_overrides(data, http, media_ip, media_port))
+    except BadSettings as error:
+        findings = examination.unreadable(str(error))
+    else:
+        findings = asyncio.run(examination.examine(settings, now))
+    click.echo(examination.as_json(findings) if for_machines else examination.as_text(findings))
+    if examination.count(findings, State.WRONG):
+        sys.exit(1)
 
 
 @contextlib.asynccontextmanager
