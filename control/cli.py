@@ -22,8 +22,9 @@ import uvloop
 
 from . import demo as demo_visit
 from . import keyring as keyring_file
+from . import lan as lan_network
+from . import selfsigned, tls
 from . import settings as configuration
-from . import tls
 from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
@@ -134,27 +135,38 @@ def serve(
 @main.command()
 @config_option
 @server_options
-@click.option("--lan", is_flag=True, help="Serve the local network over TLS, for a real phone.")
+@click.option(
+    "--lan",
+    is_flag=False,
+    flag_value=lan_network.AUTO,
+    metavar="[ADDRESS]",
+    help="Serve the local network over TLS, for a real phone; ADDRESS where this machine has several.",
+)
 def demo(
     config: Path | None,
     http: str | None,
     media_ip: str | None,
     media_port: int | None,
     ready_file: Path | None,
-    lan: bool,
+    lan: str | None,
 ) -> None:
     """Serve one room to try, with throw-away data, and print its links."""
-    if lan:
-        raise _Stop("--lan: not in this version yet; without it the demo works in browsers on this machine")
+    try:
+        address = "" if lan is None else lan_network.address(lan)
+    except lan_network.NoAddress as error:
+        raise _Stop(f"--lan: {error}") from None
     with tempfile.TemporaryDirectory(prefix="vardrum-demo-") as data:
-        overrides = demo_visit.overrides(_overrides(Path(data), http, media_ip, media_port))
+        files = selfsigned.make(Path(data), address, now()) if address else None
+        overrides = demo_visit.overrides(_overrides(Path(data), http, media_ip, media_port), address, files)
         settings = _load(config, overrides)
         _log_by(settings, level="warning")
 
         async def started(app: App) -> None:
             links = await demo_visit.prepare(app)
-            _announce(app, ready_file, links)
+            _announce(app, ready_file, {**links, **({"certificate": str(files[0])} if files else {})})
             click.echo(demo_visit.text(links))
+            if files is not None:
+                click.echo(demo_visit.lan_text(links, app.media_ports))
 
         _run(settings, started)
 
