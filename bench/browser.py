@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -84,6 +84,8 @@ class Chromium:
         picture: Path | None = None,
         frame_rate: int = 15,
         trusted: Sequence[str] = (),
+        names: Mapping[str, str] | None = None,
+        key: str = "",
         prefix: Sequence[str] = (),
         scratch: Path | None = None,
     ) -> Self:
@@ -93,6 +95,9 @@ class Chromium:
             picture: a Y4M that its camera shows; its own test picture when None.
             frame_rate: of its own test picture.
             trusted: origins that may use devices without TLS and without being localhost.
+            names: host names, and the addresses that they stand for.
+            key: of the certificate that it takes although it knows no authority of it: base64 of SHA-256 over its
+                SubjectPublicKeyInfo.
             prefix: what runs the browser, such as a namespace's `nsenter …`; needs `scratch`, a folder.
         """
         program = executable(playwright)
@@ -110,6 +115,12 @@ class Chromium:
             flags.append(f"--use-file-for-fake-video-capture={picture}")
         if trusted:
             flags.append(f"--unsafely-treat-insecure-origin-as-secure={','.join(trusted)}")
+        if names:
+            # WebRTC asks for names with a dot at their end.
+            rules = [f"MAP {one}{dot} {address}" for one, address in names.items() for dot in ("", ".")]
+            flags.append(f"--host-resolver-rules={','.join(rules)}")
+        if key:
+            flags.append(f"--ignore-certificate-errors-spki-list={key}")
         return cls(await playwright.chromium.launch(executable_path=program, headless=True, args=flags))
 
     async def tab(

@@ -31,17 +31,18 @@ from .keyring import load as load_keyring
 from .live.live import Live
 from .metrics import Metrics
 from .notify.outbox import Outbox
-from .notify.ways import BadWay, ways
+from .notify.ways import ways
 from .oidc.fetch import Fetch
 from .oidc.logins import Logins
 from .pages import Pages
 from .retention import Kept, Retention
-from .secret import Clock, Random
+from .secret import BadFile, Clock, Random
 from .secret import now as wall_clock
 from .settings import Settings, split_address
 from .signaling import Signaling
 from .store.store import Busy, Store, Unusable
 from .tls import BadPair, Served
+from .turn import Turn
 from .visits.messages import Channel
 from .visits.refused import Refused
 from .visits.scene import Policy
@@ -163,8 +164,8 @@ class App:
         )
         self.retention = Retention(self.store, kept, self._clock, self._random)
         try:
-            senders = ways(settings)
-        except BadWay as error:
+            senders, turn = ways(settings), settings.turn_server()
+        except BadFile as error:
             raise CannotStart(str(error)) from None
         policy = Policy(
             public_url=self.public_url,
@@ -201,7 +202,7 @@ class App:
         await self._start_webhooks(metrics)
         web_app = self._web_app(metrics)
         if self._make_node is not None:
-            await self._start_media(web_app, metrics, self._make_node)
+            await self._start_media(web_app, metrics, self._make_node, turn)
         self.outbox = outbox = Outbox(self.visits, senders)
         await outbox.start()
         stack.push_async_callback(outbox.stop)
@@ -302,8 +303,10 @@ class App:
         gauges = ("hooks", "failing", "disabled", "pending", "oldest_seconds")
         metrics.add("webhooks", deliverer.metrics, gauges=gauges, collectors=deliverer.collectors)
 
-    async def _start_media(self, app: web.Application, metrics: Metrics, make_node: MakeNode) -> None:
-        live = Live(self.visits)
+    async def _start_media(
+        self, app: web.Application, metrics: Metrics, make_node: MakeNode, turn: Turn | None
+    ) -> None:
+        live = Live(self.visits, turn=turn, random=self._random)
         node = make_node(self.settings.media_settings(), live)
         try:
             await node.start()

@@ -31,8 +31,8 @@ from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
 from .doctor import examine as examination
 from .doctor.finding import State
-from .notify.ways import BadWay, ways
-from .secret import now
+from .notify.ways import ways
+from .secret import BadFile, now
 from .settings import TENANT, BadSettings, Settings
 from .store import keys as key_store
 from .store.store import Busy, Store, Unusable
@@ -262,9 +262,10 @@ def config_check(config: Path | None, data: Path | None) -> None:
     settings = _load(config, _overrides(data, None, None, None))
     try:
         ways(settings)
+        settings.turn_server()
         if (files := settings.certificate_files()) is not None:
             tls.load(*files)
-    except (BadWay, tls.BadPair) as error:
+    except (BadFile, tls.BadPair) as error:
         raise _Stop(str(error)) from None
     click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
 

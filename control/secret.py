@@ -1,4 +1,4 @@
-"""Secrets and ids: random strings that are shown once and kept as hashes, and ids that sort by age."""
+"""Secrets and ids: random strings that are shown once and kept as hashes, files of secrets, ids that sort by age."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 
 # 128 bits is what the contract gives a link; nobody guesses it, so an unsalted hash is enough to keep it by.
 SECRET_BYTES = 16
+# A password, or some headers; whatever is longer is another file.
+_LARGEST_FILE = 64 * 1024
 
 ID = re.compile(
     r"^(room|part|sess|evt|hook|dlv|key)_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
@@ -19,6 +22,21 @@ ID = re.compile(
 
 Random = Callable[[int], bytes]
 Clock = Callable[[], datetime]
+
+
+class BadFile(Exception):
+    """A file that a setting names can't be used; the message says which and why, and nothing of what it holds."""
+
+
+def read_file(key: str, path: str) -> str:
+    """The text of a file of secrets that the setting `key` names. Raises BadFile."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_LARGEST_FILE).decode()
+    except OSError as error:
+        raise BadFile(f"{key}: {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadFile(f"{key}: {path} isn't text") from None
 
 
 def now() -> datetime:

@@ -33,6 +33,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ..sfu.types import MediaSettings
 from .keyring import FILE as KEYRING
 from .notify.template import Template
+from .turn import Turn as TurnServer
+from .turn import address as turn_address
+from .turn import load as load_turn
 from .visits.values import Function
 
 DEFAULTS = Path(__file__).parent.parent / "config" / "default.toml"
@@ -43,6 +46,8 @@ MAX_SHARDS = 64
 MAX_PUBLIC_IPS = 4
 # Of proxies whose word is taken; a balancer has some, and each is looked at with each refused request.
 MAX_PROXIES = 32
+# Browsers warn of five, and ask every one of them from every interface.
+MAX_TURN_URLS = 4
 PHONES = "the address that phones reach this server on, such as 192.0.2.10"
 DATABASE = "vardrum.db"
 TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -182,13 +187,32 @@ DatabaseUrl = Annotated[
 ]
 
 
+def _listed(value: object) -> object:
+    """A list, or one that a variable has separated by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 def _functions(value: object) -> object:
-    """Names of functions, as a list or separated by commas."""
-    listed = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    """Names of functions."""
+    listed = _listed(value)
     known = [str(one) for one in Function]
     if not isinstance(listed, (list, tuple)) or any(one not in known for one in listed):
         raise ValueError(f"is not a list of functions (expected some of {', '.join(known)})")
     return tuple(Function(one) for one in listed)
+
+
+def _turn_urls(value: object) -> object:
+    listed = _listed(value)
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
+        raise ValueError("is not a list of TURN addresses")
+    if len(listed) > MAX_TURN_URLS:
+        raise ValueError(f"names {len(listed)} addresses (expected at most {MAX_TURN_URLS})")
+    for one in listed:
+        try:
+            turn_address(one)
+        except ValueError as error:
+            raise ValueError(f"names {one!r}, which {error}") from None
+    return tuple(listed)
 
 
 class _Part(BaseModel):
@@ -228,6 +252,20 @@ class Media(_Part):
     def _can_be_reached(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if not value and (ip := info.data.get("ip")) and ipaddress.ip_address(ip).is_unspecified:
             raise ValueError(f"names none, and media.ip {ip} is every address (expected {PHONES})")
+        return value
+
+
+class Turn(_Part):
+    urls: Annotated[tuple[str, ...], BeforeValidator(_turn_urls), AfterValidator(_once)]
+    # Less, and clocks that differ by minutes would shut people out; more is what a stolen one is good for.
+    lifetime_minutes: Annotated[int, Field(ge=10, le=24 * 60)]
+    secret_file: str
+
+    @field_validator("secret_file")
+    @classmethod
+    def _goes_with_urls(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("urls") and not value:
+            raise ValueError("is missing (expected the file with what the TURN server has as static-auth-secret)")
         return value
 
 
@@ -449,6 +487,7 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl
     http: Http
     media: Media
+    turn: Turn
     metrics: Metrics
     hosts: Hosts
     rooms: Rooms
@@ -509,6 +548,10 @@ class Settings(BaseSettings):
             gso=media.gso,
             tcp=media.tcp,
         )
+
+    def turn_server(self) -> TurnServer | None:
+        """What is told of the TURN server to those who are let in. Raises BadFile where its secret can't be used."""
+        return load_turn(self.turn.urls, self.turn.secret_file, self.turn.lifetime_minutes)
 
 
 Values = Mapping[str, Any]

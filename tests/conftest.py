@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -123,6 +123,8 @@ class Browsers:
         voice: str = "en",
         frame_rate: int = 15,
         trusted: tuple[str, ...] = (),
+        names: Mapping[str, str] | None = None,
+        key: str = "",
         prefix: tuple[str, ...] = (),
         width: int = 1000,
         height: int = 700,
@@ -134,6 +136,8 @@ class Browsers:
             picture=picture,
             frame_rate=frame_rate,
             trusted=trusted,
+            names=names,
+            key=key,
             prefix=prefix,
             scratch=self._scratch,
         )

@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from ..process import Process
@@ -137,6 +138,34 @@ class RunningLink:
         )
 
 
+async def _where_allowed(stack: AsyncExitStack, scratch: Path) -> tuple[str, ...]:
+    """What enters a user namespace in which one may make others; nothing as root."""
+    if os.geteuid() == 0:
+        return ()
+    user = await Process.start(
+        ["unshare", "--user", "--map-root-user", "sleep", "infinity"], log=scratch / "namespaces.log"
+    )
+    stack.push_async_callback(user.kill)
+    own = os.stat("/proc/self/ns/user").st_ino
+    await wait_until(
+        lambda: not user.running or os.stat(f"/proc/{user.pid}/ns/user").st_ino != own,
+        deadline=10,
+        what="a user namespace",
+    )
+    return ("nsenter", f"--user=/proc/{user.pid}/ns/user", "--preserve-credentials")
+
+
+@asynccontextmanager
+async def alone(scratch: Path, *addresses: str) -> AsyncIterator[Namespace]:
+    """A namespace that is joined to nothing, with these addresses, whatever they are elsewhere."""
+    async with AsyncExitStack() as stack:
+        made = await Namespace.make(scratch, await _where_allowed(stack, scratch))
+        stack.push_async_callback(made.close)
+        for address in addresses:
+            await made.run("ip", "address", "add", address, "dev", "lo")
+        yield made
+
+
 def _folder(stack: AsyncExitStack, name: str) -> Path:
     """A folder that goes with `stack`."""
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-")))
@@ -168,19 +197,7 @@ class Network:
     async def make(cls, scratch: Path) -> Network:
         """Three namespaces, joined and routed."""
         async with AsyncExitStack() as stack:
-            inside: tuple[str, ...] = ()
-            if os.geteuid() != 0:
-                user = await Process.start(
-                    ["unshare", "--user", "--map-root-user", "sleep", "infinity"], log=scratch / "namespaces.log"
-                )
-                stack.push_async_callback(user.kill)
-                own = os.stat("/proc/self/ns/user").st_ino
-                await wait_until(
-                    lambda: not user.running or os.stat(f"/proc/{user.pid}/ns/user").st_ino != own,
-                    deadline=10,
-                    what="a user namespace",
-                )
-                inside = ("nsenter", f"--user=/proc/{user.pid}/ns/user", "--preserve-credentials")
+            inside = await _where_allowed(stack, scratch)
             spaces = []
             for _ in range(3):
                 spaces.append(await Namespace.make(scratch, inside))
@@ -223,10 +240,10 @@ class Network:
             await end.run("ip", "address", "add", f"{address}/64", "dev", "wire", "nodad")
             await end.run("ip", "route", "add", "default", "via", gate)
 
-    async def nat(self, *, udp: bool = True) -> Nat:
-        """Put a NAT in front of the phone; without `udp` it passes TCP only."""
+    async def nat(self, *, udp: bool = True, only: int | None = None) -> Nat:
+        """Put a NAT in front of the phone; without `udp` it passes TCP only, with `only` to that one port alone."""
         log = self._scratch / "nat.log"
-        options = () if udp else ("no-udp",)
+        options = [*([] if udp else ["no-udp"]), *([] if only is None else [f"only={only}"])]
         process = await Process.start(
             [*self._router.prefix, sys.executable, "-m", "vardrum.bench.network.nat", "nat", PHONE, OUTER, *options],
             log=log,

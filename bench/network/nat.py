@@ -3,11 +3,11 @@
 Kernels may have no NAT of their own, so this is one on a TUN device (RFC 4787: endpoint-independent mapping), fast
 enough for one person. Run by `Network.nat` in the router:
 
-python -m vardrum.bench.network.nat DEVICE INNER OUTER [no-udp]
+python -m vardrum.bench.network.nat DEVICE INNER OUTER [no-udp] [only=PORT]
 
 SIGUSR1 makes it forget all UDP mappings and lead old ones nowhere, as when a carrier's NAT restarts, SIGUSR2 those of
 TCP: connections then lead nowhere without being closed. With `no-udp` it passes TCP only, as a clinic's guest network
-may.
+may, and with `only` what is on its way to that one port alone, as a hospital's firewall may.
 """
 
 from __future__ import annotations
@@ -47,12 +47,14 @@ class Nat:
         inner: whose packets are led out.
         outer: the address they then come from.
         udp: whether UDP passes at all.
+        only: the port that packets may go to; any where None.
     """
 
-    def __init__(self, inner: str, outer: str, *, udp: bool = True) -> None:
+    def __init__(self, inner: str, outer: str, *, udp: bool = True, only: int | None = None) -> None:
         self.inner = IPv4Address(inner).packed
         self.outer = IPv4Address(outer).packed
         self.udp = udp
+        self.only = only
         self._next = 20_000
         self._out: dict[tuple[int, int], int] = {}
         self._in: dict[tuple[int, int], int] = {}
@@ -75,6 +77,8 @@ class Nat:
             checksums = ()
         source, target = struct.unpack_from("!HH", packet, header)
         if packet[12:16] == self.inner:
+            if self.only not in (None, target):
+                return False
             port = self._out.get((protocol, source))
             if port is None:
                 if protocol == TCP and not packet[header + 13] & SYN:
@@ -94,7 +98,8 @@ class Nat:
 
 
 def main(device: str, inner: str, outer: str, *options: str) -> None:
-    nat = Nat(inner, outer, udp="no-udp" not in options)
+    only = next((int(one.removeprefix("only=")) for one in options if one.startswith("only=")), None)
+    nat = Nat(inner, outer, udp="no-udp" not in options, only=only)
     tun = open_tun(device)
     signal.signal(signal.SIGUSR1, lambda *_: nat.forget(UDP))
     signal.signal(signal.SIGUSR2, lambda *_: nat.forget(TCP))

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from ..notify.ways import BadWay, ways
-from ..secret import Clock
+from ..notify.ways import ways
+from ..secret import BadFile, Clock
 from ..settings import Settings
 from . import machine, network, storage
 from .certificate import certificate
@@ -98,6 +98,6 @@ def _sum(findings: Sequence[Finding]) -> str:
 def _ways(settings: Settings) -> Finding:
     try:
         ways(settings)
-    except BadWay as error:
+    except BadFile as error:
         return wrong("settings", str(error), "the server's user must be able to read that file")
     return ok("settings", "all fit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from ...sfu.types import Level, Reason, SlotView, Way
+from ..secret import Random
+from ..turn import Turn
 from ..visits.rules import State
 from ..visits.values import Actor, Session
 from .client import Client
 from .conversation import Conversation, Deciding
 from .record import Record, Writing
+from .relays import Relays
 from .room import LiveRoom, Snapshots
 from .timings import Timings
 
@@ -57,6 +61,8 @@ class Live:
         *,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        turn: Turn | None = None,
+        random: Random = os.urandom,
     ) -> None:
         self.rooms: dict[str, LiveRoom] = {}
         self._visits = visits
@@ -64,6 +70,7 @@ class Live:
         self.wall = wall
         self.timings = Timings()
         self._record = Record(visits)
+        self._relays = Relays(turn, now, wall, random)
         self._tasks: list[asyncio.Task[None]] = []
         self._pinged = now()
 
@@ -93,7 +100,9 @@ class Live:
         """Welcomes a client, whose session has arrived, into its room."""
         live = self.rooms.get(session.room)
         if live is None:
-            live = LiveRoom(session.room, self._visits, self.node, self.now, self.wall, self._record, self.timings)
+            live = LiveRoom(
+                session.room, self._visits, self.node, self.now, self.wall, self._record, self.timings, self._relays
+            )
             self.rooms[session.room] = live
         await live.enter(session.id, session.participant, client)
         return Conversation(live, session.id, client, self._visits, self.wall)

@@ -12,8 +12,23 @@ from .chat import Hearing
 from .client import Client
 from .client_messages import Wishes
 from .presence import Presence
-from .server_messages import Quality
+from .server_messages import IceServer, Quality
 from .troubles import Troubles
+
+
+@dataclass
+class Relay:
+    """What one arrival was told of the TURN server.
+
+    Attributes:
+        user: what the TURN server knows it by.
+        servers: with the newest credential.
+        renew_at: when it gets another, seconds, monotonic.
+    """
+
+    user: str
+    servers: list[IceServer]
+    renew_at: float
 
 
 @dataclass
@@ -37,6 +52,7 @@ class Present:
         troubles: its own with media.
         waits_since: when it began to wait for a host, also while it is being identified; None on hold.
         expected: since when its first media is awaited, seconds, monotonic.
+        relay: what it was told of the TURN server.
         called: it is written down that this person needs to be phoned, and hosts have been told.
     """
 
@@ -59,4 +75,5 @@ class Present:
     troubles: Troubles = field(default_factory=Troubles)
     waits_since: datetime | None = None
     expected: float | None = None
+    relay: Relay | None = None
     called: bool = False

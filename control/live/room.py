@@ -17,6 +17,7 @@ from .client import Client
 from .presence import Presence
 from .present import Present
 from .record import Record
+from .relays import Relays
 from .sharing import Sharing
 from .telling import REPLACED_OR_OVER, SAID_HELLO_ELSEWHERE
 from .timings import Timings
@@ -52,6 +53,7 @@ class LiveRoom:
         wall: Callable[[], float],
         record: Record,
         timings: Timings,
+        relays: Relays,
     ) -> None:
         self.id = id
         self.node = node
@@ -64,6 +66,7 @@ class LiveRoom:
         self.now = now
         self._record = record
         self._timings = timings
+        self._relays = relays
         self._speaking = said.Speaking(speaking=[]).encode()
         self._persons: list[Person] | None = None
         self._applying = False
@@ -231,7 +234,7 @@ class LiveRoom:
     def publish(self) -> None:
         """Tells every client what is different for it."""
         if self.snapshot is not None:
-            telling.publish(self.snapshot, self.present, self._speaking)
+            telling.publish(self.snapshot, self.present, self._speaking, self._relays)
 
     def say(self, message: said.ServerMessage, to: Callable[[Present], bool]) -> None:
         """Says something once to everyone connected for whom `to` holds."""
@@ -281,6 +284,7 @@ class LiveRoom:
         if present.client is not None:
             present.client.close(SAID_HELLO_ELSEWHERE)
         present.client = client
+        self._relays.returned(present)
         welcome = self.node.welcome(self.id, present.key, client.device, self.snapshot.max_participants)
         client.say(views.welcome(self.snapshot, present.participant, present.state, welcome))
         present.presence.hello(self.now(), welcome.media == "kept")
@@ -332,6 +336,8 @@ class LiveRoom:
                 present.written = after == "connected"
                 self._record.connection(present.session, present.written)
             self.care.look(present, now)
+            if present.client is not None and present.state in INSIDE:
+                changed = changed or self._relays.due(present)
         if changed:
             self.publish()
 

@@ -10,18 +10,20 @@ from . import server_messages as said
 from . import views
 from .client import Client, Kind
 from .present import Present
+from .relays import Relays
 
 REPLACED_OR_OVER = 4002
 SAID_HELLO_ELSEWHERE = 4001
 NORMAL = 1000
 
 
-def publish(room: RoomSnapshot, present: Mapping[str, Present], speaking: str) -> None:
+def publish(room: RoomSnapshot, present: Mapping[str, Present], speaking: str, relays: Relays) -> None:
     """Tells every client what is different for it since it was last told.
 
     Args:
         present: every arrival of the room, by session.
         speaking: the `speaking` message as it is now.
+        relays: makes credentials for a TURN server, for those who are inside.
     """
     staff = views.staff_present(room, present)
     hosts = {person.id for person in room.participants if person.host}
@@ -31,7 +33,9 @@ def publish(room: RoomSnapshot, present: Mapping[str, Present], speaking: str) -
         client = one.client
         if client is None or client.closing:
             continue
-        _status(client, views.status(room, arrival, held=one.held, staff_present=staff))
+        ice_servers = relays.servers(one) if arrival.state in INSIDE and room.form == "video" else []
+        status = views.status(room, arrival, held=one.held, staff_present=staff, ice_servers=ice_servers)
+        _status(client, status)
         if client.closing or client.offering:
             # Slots go out after the answer that names their mids, and the lists after the slots: a page must know where
             # a newcomer will be seen before it hears of them.

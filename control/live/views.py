@@ -28,12 +28,10 @@ def identity(of: Identity | None) -> said.Identity | None:
     return None if of is None else said.Identity(method=of.method, level=of.level, by=of.by, at=rfc3339(of.at))
 
 
-# TURN comes with its own settings; browsers reach this server's candidates without any.
-ICE_SERVERS: list[said.IceServer] = []
-
-
-def status(room: RoomSnapshot, arrival: Arrival, *, held: bool, staff_present: bool) -> said.Status | None:
-    """The one status that an arrival has; None for one that has left."""
+def status(
+    room: RoomSnapshot, arrival: Arrival, *, held: bool, staff_present: bool, ice_servers: list[said.IceServer]
+) -> said.Status | None:
+    """The one status that an arrival has; None for one that has left. Only who is inside learns of `ice_servers`."""
     if room.state in OVER:
         return said.Ended()
     match arrival.state:
@@ -42,9 +40,9 @@ def status(room: RoomSnapshot, arrival: Arrival, *, held: bool, staff_present: b
         case State.WAITING:
             return said.Waiting(since=rfc3339(arrival.since), staff_present=staff_present)
         case State.IDENTIFYING:
-            return said.Identifying(host=arrival.identifying_host or "", ice_servers=ICE_SERVERS)
+            return said.Identifying(host=arrival.identifying_host or "", ice_servers=ice_servers)
         case State.ADMITTED:
-            return said.Admitted(ice_servers=ICE_SERVERS)
+            return said.Admitted(ice_servers=ice_servers)
         case State.DENIED:
             return said.Denied(reason=arrival.reason)
         case State.REMOVED:

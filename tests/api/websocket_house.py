@@ -21,6 +21,7 @@ from vardrum.control.live.live import Live
 from vardrum.control.signaling import Signaling
 from vardrum.control.store.models import Tenant
 from vardrum.control.store.store import Store
+from vardrum.control.turn import Turn
 from vardrum.control.visits.bookings import NewRoom
 from vardrum.control.visits.invitations import NewParticipant
 from vardrum.control.visits.refused import Refused
@@ -209,8 +210,9 @@ class Page:
 class House:
     """Everything but HTTP's own resources."""
 
-    def __init__(self, folder: Path, *, shards: int = 1, database: str = "") -> None:
+    def __init__(self, folder: Path, *, shards: int = 1, database: str = "", turn: Turn | None = None) -> None:
         self._stack = AsyncExitStack()
+        self._turn = turn
         self._media = MediaSettings(port=0, shards=shards)
         file = folder / "house.sqlite"
         if not database:
@@ -224,7 +226,7 @@ class House:
         async with self.store.write() as transaction:
             if await transaction.db.get(Tenant, "demo") is None:
                 transaction.db.add(Tenant(id="demo", name="Demo", created_at=datetime.now(UTC)))
-        self.live = Live(self.visits)
+        self.live = Live(self.visits, turn=self._turn)
         self.node = await self._stack.enter_async_context(WatchedNode(self._media, self.live))
         self.live.node = self.node
         await self.live.start()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from vardrum.control import settings
-from vardrum.control.notify.ways import BadWay, ways
+from vardrum.control.notify.ways import ways
+from vardrum.control.secret import BadFile
 from vardrum.control.visits.messages import Channel
 
 SMTP = {"host": "mail.region.example", "sender": "Region <noreply@region.example>"}
@@ -50,7 +51,7 @@ def test_a_file_that_cannot_be_used_is_named(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text("se cret\n")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    with pytest.raises(BadWay) as error:
+    with pytest.raises(BadFile) as error:
         ways(made(**tables))
     assert str(error.value).startswith(says)
     assert "se cret" not in str(error.value)

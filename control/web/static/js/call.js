@@ -18,14 +18,18 @@ export class Call extends EventTarget {
   #closed = false;
   #ready = null; // a promise of an offer that was made before it was wanted
 
+  /** Where media may be relayed, as in `admitted`; each offer uses what is newest then. */
+  iceServers = [];
+  #relayedBy = "[]"; // as the browser was told last
+
   /**
-   * @param slots {audio, video}: how many, @param send as in `welcome`, @param iceServers as in `admitted`
+   * @param slots {audio, video}: how many, @param send as in `welcome`
    * Events: "state" when the connection's state changes, "lines" when they have their mids.
    */
-  constructor({ slots, send, iceServers }) {
+  constructor({ slots, send }) {
     super();
     this.#send = structuredClone(send);
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
+    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     const local = new MediaStream();
     const line = (kind, encodings) => {
       const options = { direction: "sendonly", streams: [local] };
@@ -89,6 +93,7 @@ export class Call extends EventTarget {
       this.#next(async () => {
         const ready = await this.#ready;
         this.#ready = null;
+        this.#relay();
         const offer = ready ?? (await this.#pc.createOffer({ iceRestart: restart }));
         resolve({ id, sdp: offer.sdp, restart });
         await this.#pc.setLocalDescription(offer);
@@ -191,6 +196,19 @@ export class Call extends EventTarget {
     };
     // "if the browser refuses, again without"
     await attempt(true).catch(() => attempt(false)).catch(() => undefined);
+  }
+
+  // Only beside an offer that the server hears of: once these have changed, the next offer restarts ICE (RFC 9429, section
+  // 4.1.18), and that may not be one that stays on this side (#answerAgain).
+  #relay() {
+    const wanted = JSON.stringify(this.iceServers);
+    if (wanted === this.#relayedBy) return;
+    this.#relayedBy = wanted;
+    try {
+      this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: this.iceServers });
+    } catch {
+      // Addresses that this browser doesn't take: without a relay most people are reached all the same.
+    }
   }
 
   #next(work) {

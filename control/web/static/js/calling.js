@@ -7,6 +7,7 @@ export class Calling {
   current = null;
   offers = []; // {id, restart, at, answered}, performance.now()
   #ready = null; // {call, key}: hasn't been offered yet
+  #iceServers = [];
   #does;
 
   /**
@@ -22,19 +23,26 @@ export class Calling {
     const key = JSON.stringify([slots, send]);
     if ((this.current && !this.current.failed) || this.#ready?.key === key) return;
     this.#ready?.call.close();
-    this.#ready = { call: new Call({ slots, send, iceServers: [] }), key };
+    this.#ready = { call: new Call({ slots, send }), key };
     this.#ready.call.prepare();
   }
 
+  /** As in `admitted`: for the next offer, whether it restarts ICE or is a new connection's. */
+  relayBy(iceServers) {
+    this.#iceServers = iceServers;
+    if (this.current) this.current.iceServers = iceServers;
+  }
+
   /** A new connection, and its offer. */
-  begin({ slots, send }, iceServers) {
+  begin({ slots, send }) {
     const ready = this.#ready;
     this.#ready = null;
     this.drop();
-    const fits = ready?.key === JSON.stringify([slots, send]) && iceServers.length === 0;
+    const fits = ready?.key === JSON.stringify([slots, send]);
     if (!fits) ready?.call.close();
-    this.current = fits ? ready.call : new Call({ slots, send, iceServers });
+    this.current = fits ? ready.call : new Call({ slots, send });
     const call = this.current;
+    call.iceServers = this.#iceServers;
     call.addEventListener("state", () => {
       // Nothing brings it back, and the next one will be wanted in the moment in which the network is.
       if (call.failed && call === this.current) this.prepare({ slots, send });

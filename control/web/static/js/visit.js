@@ -59,7 +59,6 @@ export class Visit extends EventTarget {
   #cushion = new Cushion();
   #report = new Report((figures) => this.state === "admitted" && this.#socket.send({ type: "stats", ...figures }));
   #welcome = null;
-  #iceServers = [];
 
   /** @param parts {doorway: Doorway, session, devices: Devices, slots: Slots} */
   constructor({ doorway, session, devices, slots }) {
@@ -347,7 +346,7 @@ export class Visit extends EventTarget {
     }
     this.#to(type);
     if (WITH_MEDIA.includes(type)) {
-      this.#iceServers = detail.ice_servers ?? [];
+      this.#calling.relayBy(detail.ice_servers ?? []);
       void this.#devices.start(); // they were let go when one was denied
       for (const source of ["microphone", "camera"]) this.#sayMuted(source, true);
       if (this.sharing) this.#socket.send({ type: "sharing", on: true });
@@ -362,7 +361,7 @@ export class Visit extends EventTarget {
 
   // A new connection, and its offer.
   #begin() {
-    if (this.#welcome && this.video && WITH_MEDIA.includes(this.state)) this.#calling.begin(this.#welcome, this.#iceServers);
+    if (this.#welcome && this.video && WITH_MEDIA.includes(this.state)) this.#calling.begin(this.#welcome);
     else this.#calling.drop();
   }
 
