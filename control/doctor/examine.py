@@ -12,12 +12,13 @@ from ..settings import Settings
 from . import machine, network, storage
 from .certificate import certificate
 from .finding import Finding, State, ok, wrong
+from .turn import turn
 
 WIDTH = 15
 
 
 async def examine(settings: Settings, clock: Clock) -> list[Finding]:
-    """What is said of an installation, running or not. Nothing is changed, and nothing asked outside but DNS."""
+    """What is said of an installation, running or not. Nothing is changed; outside, DNS and TURN are asked."""
     data = settings.data
     serving = storage.runs(data)
     host = urlsplit(settings.public_url).hostname
@@ -42,6 +43,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Finding]:
     ]
     files, user = settings.certificate_files(), storage.user_of(data)
     found.append(_seen("certificate", lambda: certificate(files, settings.public_url, clock(), user)))
+    found += await turn(settings, clock)
     cores = machine.cores(settings.media_settings().shards)
     return [*found, machine.clock(), cores, machine.buffers(), machine.descriptors(), machine.clock_source()]
 
