@@ -7,6 +7,8 @@ from collections.abc import Mapping
 # By name without `vardrum_` and `_total`.
 ABOUT: Mapping[str, str] = {
     "audit_exported_timestamp_seconds": "When the heads of the audit trail were last exported, since 1970; 0 before",
+    "certificate_expires_timestamp_seconds": "When the certificate that new connections get expires, since 1970",
+    "certificate_refused": "1 while the certificate's files hold something that can't be used",
     "database_away": "1 while the database can't be reached",
     "database_refused": "What was refused since the database was away or could not keep up",
     "database_unwritable": "1 while the database can't be written: the disk is full or broken, or a standby answers",

@@ -23,6 +23,7 @@ from .api.events import EventView
 from .api.health import Health
 from .api.oidc import Callback
 from .api.patience import Patience
+from .api.proxies import Proxies
 from .api.server import PUBLIC_URL, Api, refusals
 from .audit.export import Export
 from .keyring import BadKeyring, Keyring
@@ -40,6 +41,7 @@ from .secret import now as wall_clock
 from .settings import Settings, split_address
 from .signaling import Signaling
 from .store.store import Busy, Store, Unusable
+from .tls import BadPair, Served
 from .turn import Turn
 from .visits.messages import Channel
 from .visits.refused import Refused
@@ -118,6 +120,7 @@ class App:
         self.logins: Logins
         self.outbox: Outbox
         self._make_node = make_node
+        self._proxies = Proxies(settings.http.trusted_proxies)
         self._clock = clock
         self._random = random
         self._live: Live | None = None
@@ -159,9 +162,10 @@ class App:
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
         _own(settings.data, stack)
+        certificate = self._certificate()
         listener = _listen(settings.http.host, settings.http.port, "http.host and http.port")
         stack.callback(listener.close)
-        self.url = _url(listener)
+        self.url = _url(listener, "http" if certificate is None else "https")
         self.public_url = settings.public_url or self.url
         try:
             # A file that somebody has named is theirs to make: a typing error must not begin with other keys.
@@ -214,6 +218,9 @@ class App:
         metrics.add("database", self.store.metrics, gauges=gauges, collectors=self.store.collectors)
         exported = "exported_timestamp_seconds"
         metrics.add("audit", lambda: {exported: self._exported}, gauges=(exported,))
+        if certificate is not None:
+            metrics.add("certificate", certificate.metrics, gauges=("expires_timestamp_seconds", "refused"))
+            stack.push_async_callback(_cancel, asyncio.create_task(certificate.watch()))
         await self._start_webhooks(metrics)
         web_app = self._web_app(metrics)
         if self._make_node is not None:
@@ -230,7 +237,15 @@ class App:
         runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=SHUTDOWN)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener).start()
+        context = None if certificate is None else certificate.context
+        await web.SockSite(runner, listener, ssl_context=context).start()
+
+    def _certificate(self) -> Served | None:
+        files = self.settings.certificate_files()
+        try:
+            return None if files is None else Served(*files, self._clock)
+        except BadPair as error:
+            raise CannotStart(str(error)) from None
 
     async def _start_export(self) -> None:
         export = Export(self.store, self.keyring, self.settings.audit_folder(), self._clock)
@@ -253,7 +268,7 @@ class App:
         app = web.Application(client_max_size=settings.http.max_body, middlewares=[metrics.middleware(), refusals])
         app[PUBLIC_URL] = self.public_url
         patience = Patience(settings.http.refused_per_minute, time.monotonic)
-        remote = _forwarded if settings.http.behind_proxy else _peer
+        remote = self._proxies.counted
         api = Api(
             self.store,
             self.visits,
@@ -266,7 +281,8 @@ class App:
             random=self._random,
             remote=remote,
         )
-        pages = Pages(self.public_url, {name: one.origins for name, one in settings.tenants.items()})
+        portals = {name: one.origins for name, one in settings.tenants.items()}
+        pages = Pages(self.public_url, portals, self._proxies.secure)
         app.add_routes(api.routes())
         app.add_routes(Callback(self.logins, patience, remote).routes())
         app.add_routes(Health(self.store, self.public_url, version(), lambda: self._stopping).routes())
@@ -354,13 +370,13 @@ class App:
             labels={"participants": ("state",)},
             collectors=live.timings.all,
         )
-        app.add_routes(Signaling(live, self.visits, [self.public_url]).routes())
+        app.add_routes(Signaling(live, self.visits, [self.public_url], self._proxies.host).routes())
 
     async def _serve_metrics(self, metrics: Metrics) -> None:
         host, port = split_address(self.settings.metrics.listen)
         listener = _listen(host, port, "metrics.listen")
         self._stack.callback(listener.close)
-        self.metrics_url = _url(listener) + "/metrics"
+        self.metrics_url = _url(listener, "http") + "/metrics"
         runner = web.AppRunner(metrics.app(), access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -416,19 +432,10 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - any address: this machine's own
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _peer(request: web.Request) -> str:
-    return request.remote or ""
-
-
-def _forwarded(request: web.Request) -> str:
-    # The last address is the one that our own proxy saw; whatever stands before it anyone can write.
-    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or _peer(request)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 async def _tried(export: Callable[[], Awaitable[None]]) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `audit`, `config`."""
+"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `audit`, `config`, `doctor`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ import uvloop
 
 from . import demo as demo_visit
 from . import keyring as keyring_file
-from . import logs
+from . import lan as lan_network
+from . import logs, selfsigned, tls
 from . import settings as configuration
 from .api.caller import Scope
 from .app import App, CannotStart, MakeNode
 from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
+from .doctor import examine as examination
+from .doctor.finding import State
 from .notify.ways import ways
 from .secret import BadFile, now
 from .settings import TENANT, BadSettings, Settings
@@ -55,8 +58,8 @@ config_option = click.option(
 data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the database.")
 
 
-def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that `serve` and `demo` share."""
+def address_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where to listen."""
     for option in (
         click.option("--http", metavar="HOST:PORT", help="Where pages and the API are served."),
         click.option("--media-ip", metavar="IP", help="Address that media is bound to."),
@@ -66,14 +69,19 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(0, 65535),
             help="First UDP port of media; one more for each further shard.",
         ),
-        click.option(
-            "--ready-file",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Where one JSON line is written once connections are accepted.",
-        ),
     ):
         command = option(command)
     return command
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `serve` and `demo` share."""
+    ready_file = click.option(
+        "--ready-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where one JSON line is written once connections are accepted.",
+    )
+    return address_options(ready_file(command))
 
 
 def _load(config: Path | None, overrides: dict[str, Any]) -> Settings:
@@ -125,27 +133,38 @@ def serve(
 @main.command()
 @config_option
 @server_options
-@click.option("--lan", is_flag=True, help="Serve the local network over TLS, for a real phone.")
+@click.option(
+    "--lan",
+    is_flag=False,
+    flag_value=lan_network.AUTO,
+    metavar="[ADDRESS]",
+    help="Serve the local network over TLS, for a real phone; ADDRESS where this machine has several.",
+)
 def demo(
     config: Path | None,
     http: str | None,
     media_ip: str | None,
     media_port: int | None,
     ready_file: Path | None,
-    lan: bool,
+    lan: str | None,
 ) -> None:
     """Serve one room to try, with throw-away data, and print its links."""
-    if lan:
-        raise _Stop("--lan: not in this version yet; without it the demo works in browsers on this machine")
+    try:
+        address = "" if lan is None else lan_network.address(lan)
+    except lan_network.NoAddress as error:
+        raise _Stop(f"--lan: {error}") from None
     with tempfile.TemporaryDirectory(prefix="vardrum-demo-") as data:
-        overrides = demo_visit.overrides(_overrides(Path(data), http, media_ip, media_port))
+        files = selfsigned.make(Path(data), address, now()) if address else None
+        overrides = demo_visit.overrides(_overrides(Path(data), http, media_ip, media_port), address, files)
         settings = _load(config, overrides)
         logs.write_by(settings.log, level="warning")
 
         async def started(app: App) -> None:
             links = await demo_visit.prepare(app)
-            _announce(app, ready_file, links)
+            _announce(app, ready_file, {**links, **({"certificate": str(files[0])} if files else {})})
             click.echo(demo_visit.text(links))
+            if files is not None:
+                click.echo(demo_visit.lan_text(links, app.media_ports))
 
         _run(settings, started)
 
@@ -227,9 +246,39 @@ def config_check(config: Path | None, data: Path | None) -> None:
     try:
         ways(settings)
         settings.turn_server()
-    except BadFile as error:
+        if (files := settings.certificate_files()) is not None:
+            tls.load(*files)
+    except (BadFile, tls.BadPair) as error:
         raise _Stop(str(error)) from None
     click.echo(json.dumps(settings.model_dump(mode="json"), indent=2))
+
+
+@main.command()
+@config_option
+@data_option
+@address_options
+@click.option("--json", "for_machines", is_flag=True, help="As JSON, for who watches.")
+def doctor(
+    config: Path | None,
+    data: Path | None,
+    http: str | None,
+    media_ip: str | None,
+    media_port: int | None,
+    for_machines: bool,
+) -> None:
+    """Say what is wrong with this installation, running or not, and what to do; exit status 1 when something is.
+
+    Run it as root or as the server's user, with the arguments and variables that the server has.
+    """
+    try:
+        settings = configuration.load(config, overrides=_overrides(data, http, media_ip, media_port))
+    except BadSettings as error:
+        findings = examination.unreadable(str(error))
+    else:
+        findings = asyncio.run(examination.examine(settings, now))
+    click.echo(examination.as_json(findings) if for_machines else examination.as_text(findings))
+    if examination.count(findings, State.WRONG):
+        sys.exit(1)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +13,9 @@ from .settings import TENANT
 WEB = Path(__file__).parent / "web"
 # Where portals load <vardrum-visit> from; it stays for as long as /v1 does.
 EMBED = "/embed.js"
+
+# Only where the page came by TLS (RFC 6797, section 7.2).
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
 
 # Everything that isn't a page: nothing in it is to be run, framed, guessed at or kept.
 API_HEADERS = {
@@ -62,16 +65,25 @@ def page_headers(public_url: str, portals: Collection[str] = ()) -> dict[str, st
     if portals:
         # It knows no lists; every browser that has WebRTC goes by frame-ancestors (CSP Level 3, section 6.4.2).
         del headers["X-Frame-Options"]
-    if parts.scheme == "https":
-        headers["Strict-Transport-Security"] = "max-age=31536000"
     return headers
 
 
 class Pages:
     """GET /j/{tenant}, /staff/{tenant}, /login, /static/… and /embed.js"""
 
-    def __init__(self, public_url: str, portals: Mapping[str, Collection[str]], folder: Path = WEB) -> None:
-        """`portals`: tenant to the origins whose pages may show its visits in a frame."""
+    def __init__(
+        self,
+        public_url: str,
+        portals: Mapping[str, Collection[str]],
+        secure: Callable[[web.Request], bool],
+        folder: Path = WEB,
+    ) -> None:
+        """
+        Args:
+            portals: tenant to the origins whose pages may show its visits in a frame.
+            secure: whether a request came by TLS (`api.proxies`).
+        """
+        self._secure = secure
         self._folder = folder
         self._headers = page_headers(public_url)
         self._framed = {tenant: page_headers(public_url, origins) for tenant, origins in portals.items()}
@@ -125,6 +137,8 @@ class Pages:
         headers = self._headers if page else API_HEADERS
         if request.path.startswith("/j/"):
             headers = self._framed.get(request.match_info.get("tenant", ""), headers)
+        if page and self._secure(request):
+            headers = {**headers, **HSTS}
         for name, value in headers.items():
             if name not in response.headers:
                 response.headers[name] = value

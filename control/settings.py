@@ -44,6 +44,8 @@ PREFIX = "VARDRUM_"
 MAX_SHARDS = 64
 # One per network and address family is usual; each is two candidates in every m-section of every answer.
 MAX_PUBLIC_IPS = 4
+# Of proxies whose word is taken; a balancer has some, and each is looked at with each refused request.
+MAX_PROXIES = 32
 # Browsers warn of five, and ask every one of them from every interface.
 MAX_TURN_URLS = 4
 PHONES = "the address that phones reach this server on, such as 192.0.2.10"
@@ -82,6 +84,23 @@ def _public_ips(value: object) -> object:
     except ValueError:
         raise ValueError(f"is not an IP address (expected {PHONES})") from None
     return tuple(str(one) for one in found)
+
+
+def _networks(value: object) -> object:
+    """Addresses and networks, as a list or separated by commas."""
+    listed = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    expected = f"expected at most {MAX_PROXIES} such as 127.0.0.1 or 10.1.0.0/16"
+    try:
+        if not isinstance(listed, (list, tuple)) or len(listed) > MAX_PROXIES:
+            raise ValueError
+        found = tuple(ipaddress.ip_network(one) for one in listed if isinstance(one, str))
+        if len(found) != len(listed):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"is not a list of addresses and networks ({expected})") from None
+    if any(one.prefixlen == 0 for one in found):
+        raise ValueError(f"trusts everyone, so that anyone could pretend to be anybody ({expected})")
+    return found
 
 
 def _public_url(value: str) -> str:
@@ -208,7 +227,16 @@ class Http(_Part):
     port: Port
     max_body: Annotated[int, Field(ge=4096, le=16 * 1024 * 1024)]
     refused_per_minute: Annotated[int, Field(ge=1, le=100_000)]
-    behind_proxy: bool
+    certificate: str
+    key: str
+    trusted_proxies: Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks)]
+
+    @field_validator("key")
+    @classmethod
+    def _goes_with_certificate(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("certificate")):
+            raise ValueError("belongs to a certificate (expected both http.certificate and http.key, or neither)")
+        return value
 
 
 class Media(_Part):
@@ -493,6 +521,11 @@ class Settings(BaseSettings):
     def keyring_file(self) -> Path:
         """Where the installation's keys are."""
         return Path(self.keyring) if self.keyring else self.data / KEYRING
+
+    def certificate_files(self) -> tuple[Path, Path] | None:
+        """The files of certificate and key, where this server speaks TLS itself."""
+        http = self.http
+        return (Path(http.certificate), Path(http.key)) if http.certificate else None
 
     def audit_folder(self) -> Path:
         """Where signed heads of the audit trail are appended to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 import structlog
@@ -42,8 +42,15 @@ HELLO_LIMIT = 16 * 1024
 class Signaling:
     """The handlers that the application mounts."""
 
-    def __init__(self, live: Live, visits: Visits, origins: Collection[str]) -> None:
-        """`origins`: addresses of the pages that may connect, such as `https://video.example.org`; our own host may."""
+    def __init__(
+        self, live: Live, visits: Visits, origins: Collection[str], host: Callable[[web.Request], str]
+    ) -> None:
+        """
+        Args:
+            origins: addresses of the pages that may connect, such as `https://video.example.org`; our own host may.
+            host: what the client took our own host to be (`api.proxies`).
+        """
+        self._host = host
         self._live = live
         self._visits = visits
         self._origins = frozenset("{0.scheme}://{0.netloc}".format(urlsplit(origin)) for origin in origins)
@@ -82,7 +89,7 @@ class Signaling:
 
     def _welcome_from(self, request: web.Request) -> bool:
         origin = request.headers.get("Origin")
-        return origin is None or origin in self._origins or urlsplit(origin).netloc == request.host
+        return origin is None or origin in self._origins or urlsplit(origin).netloc == self._host(request)
 
 
 class _Visitor:

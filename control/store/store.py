@@ -34,6 +34,8 @@ MAX_QUEUE = 500
 # Seconds for telling what was written last, when the server stops.
 TOLD_WITHIN = 5.0
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
 AfterCommit = Callable[[], Awaitable[None]]
 Db = AsyncSession
 
@@ -100,7 +102,7 @@ class Store:
             where: a file of SQLite, or a `postgresql://` address (checked by the settings).
             serves: keeps other servers off the database; of a file, the folder's lock does that.
         """
-        self._database: Database = _database(where, serves)
+        self._database: Database = open_database(where, serves=serves)
         self._writers = Writers(self._database.writer, self._database.undone)
         self._telling: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -126,7 +128,7 @@ class Store:
         except CommandError:
             raise Unusable(f"{name} was made by a newer version of Vardrum") from None
         except DBAPIError as error:
-            raise Unusable(f"{name} can't be used: {_sentence(error)}") from None
+            raise Unusable(f"{name} can't be used: {sentence(error)}") from None
         except Unusable as error:
             raise Unusable(f"{name} {error}") from None
 
@@ -299,7 +301,8 @@ def _cause(error: Exception) -> dict[str, str | None]:
     return {"error": type(cause).__name__, "code": code}
 
 
-def _database(where: Path | str, serves: bool) -> Database:
+def open_database(where: Path | str, *, serves: bool) -> Database:
+    """Its engines; nothing is asked yet."""
     if isinstance(where, Path):
         return Sqlite(where)
     # Here and not above: only who uses it waits for its driver to be loaded.
@@ -308,7 +311,8 @@ def _database(where: Path | str, serves: bool) -> Database:
     return Postgres(where, serves=serves)
 
 
-def _sentence(error: DBAPIError) -> str:
+def sentence(error: DBAPIError) -> str:
+    """What the database says is wrong, in a line."""
     # PostgreSQL's own words; a driver's later lines are hints for who programs.
     said = getattr(getattr(error.orig, "diag", None), "message_primary", None) or str(error.orig).strip()
     return str(said).partition("\n")[0]
@@ -357,6 +361,6 @@ def _migrate(connection: Any, revision: str = "head") -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -80,7 +80,6 @@ async def test_the_page_of_a_link_asks_no_third_party_for_anything(here: Install
         assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
         assert page.headers["Referrer-Policy"] == "no-referrer"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
-        assert page.headers["Strict-Transport-Security"]
         assert "camera=(self)" in page.headers["Permissions-Policy"]
         assert "Server" not in page.headers
     assert not re.search(r"(src|href)=\"(?!/static/)", html)

@@ -232,7 +232,7 @@ class House:
         await self.live.start()
         self._stack.push_async_callback(self.live.stop)
         app = web.Application(middlewares=[problems])
-        app.add_routes(Signaling(self.live, self.visits, [ORIGIN]).routes())
+        app.add_routes(Signaling(self.live, self.visits, [ORIGIN], lambda request: request.host).routes())
         app.on_shutdown.append(lambda _: self.live.stop())
         self.server = TestServer(app)
         await self.server.start_server()

@@ -15,6 +15,7 @@ import yaml
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 from vardrum.tests.support.aiortc_client import AiortcClient
+from vardrum.tests.support.certificates import Certificates
 from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.prometheus import CONFIG, Prometheus, promtool
 from vardrum.tests.support.server import Server
@@ -61,10 +62,13 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def prometheus(server: Server, tmp_path: Path) -> AsyncIterator[Prometheus]:
-    target = server.ready["metrics"].removeprefix("http://").removesuffix("/metrics")
-    async with Prometheus(tmp_path / "prometheus", target) as started:
-        yield started
+async def prometheus(tmp_path: Path) -> AsyncIterator[Prometheus]:
+    certificates = Certificates(tmp_path / "tls")
+    certificates.use(certificates.make())
+    async with Server(tmp_path / "watched", env={**MESSAGES, **certificates.env}) as server:
+        target = server.ready["metrics"].removeprefix("http://").removesuffix("/metrics")
+        async with Prometheus(tmp_path / "prometheus", target) as started:
+            yield started
 
 
 async def scrape(server: Server) -> str:

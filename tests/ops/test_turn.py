@@ -26,6 +26,7 @@ from vardrum.tests.support.coturn import (
     Coturn,
 )
 from vardrum.tests.support.front import Front
+from vardrum.tests.support.server import VARDRUM
 from vardrum.tests.support.wait import wait_until
 
 # Where clients come from; no log may say so.
@@ -198,3 +199,38 @@ def test_the_examples_are_written_for_each_other_and_the_settings() -> None:
         assert line in nginx
     assert f"{TURN_NAME} 127.0.0.1:5348;" in nginx
     assert f"turns:{TURN_NAME}:443?transport=tcp" in settings
+
+
+async def test_the_doctor_asks_for_a_relay_and_says_why_there_is_none(
+    tmp_path: Path, internet: Namespace, coturn: Coturn, certificates: Certificates
+) -> None:
+    secret = tmp_path / "secret"
+    urls = (
+        f"turn:{RELAY}:3478",
+        f"turn:{RELAY}:3478?transport=tcp",
+        f"turns:{RELAY}:443",
+        f"turn:{RELAY}:9?transport=tcp",
+    )
+
+    async def findings(said: str) -> list[tuple[str, str]]:
+        secret.write_text(said)
+        env = [
+            f"VARDRUM_TURN__URLS={','.join(urls)}",
+            f"VARDRUM_TURN__SECRET_FILE={secret}",
+            f"VARDRUM_DATA={tmp_path}",
+            f"SSL_CERT_FILE={certificates.authority}",
+        ]
+        # Its status is 1: something is wrong.
+        script = '"$@" || test $? = 1'
+        output = await internet.run("env", *env, "sh", "-c", script, "-", VARDRUM, "doctor", "--json")
+        assert said not in output
+        by_name = {one["name"]: one for one in json.loads(output)["findings"]}
+        return [(by_name[f"TURN {url}"]["state"], by_name[f"TURN {url}"]["what"]) for url in urls]
+
+    good = ("ok", "gives a relay to who has a credential of ours")
+    # The certificate is for a name and not for an address.
+    foreign = f"its certificate isn't accepted: IP address mismatch, certificate is not valid for '{RELAY}'"
+    nobody = ("wrong", "Connection refused (TCP)")
+    assert await findings(SECRET) == [good, good, ("wrong", foreign), nobody]
+    refused = ("wrong", "takes no credential of ours")
+    assert await findings("another" * 8) == [refused, refused, ("wrong", foreign), nobody]

@@ -64,7 +64,16 @@ def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announc
         ),
         ('[media]\nshards = "many"', "media.shards: 'many' is not a number of shards"),
         ("[media]\nshards = true", "media.shards: True is not a number of shards"),
-        ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of behind_proxy, host, "),
+        (
+            '[http]\ncertificate = "/etc/vardrum/fullchain.pem"\nkey = ""',
+            "http.key: '' belongs to a certificate (expected both http.certificate and http.key, or neither)",
+        ),
+        (
+            '[http]\ntrusted_proxies = ["10.0.0.1/8"]',
+            "http.trusted_proxies: ['10.0.0.1/8'] is not a list of addresses and networks (expected at most 32 such",
+        ),
+        ('[http]\ntrusted_proxies = "0.0.0.0/0"', "http.trusted_proxies: '0.0.0.0/0' trusts everyone, so that anyone "),
+        ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of certificate, host, "),
         ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, database_url, keyring, "),
         (
             '[care_units]\nfunctions = ["fax"]',
