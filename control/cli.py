@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
