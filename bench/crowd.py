@@ -49,7 +49,8 @@ class Step:
     Attributes:
         delay: microseconds of all packets, sound and pictures.
         late: microseconds that bots sent later than planned.
-        joins: seconds from offer to first picture, of those who came in this step.
+        joins: seconds to the first picture, of those who came in this step: from the offer, or from when somebody was
+            to be seen.
         arriving: how many of them came in each second.
         seconds: how long it was measured.
         server, engine, bots: CPU seconds used in that time: by the server's process, its shards' threads, the bots.
@@ -260,7 +261,9 @@ def _sounds(said: Mapping[int, dict[str, Any]]) -> tuple[int, int]:
 
 
 def _join(bot: Bot) -> float:
-    return min(bot.pictures.values(), default=float("inf")) - bot.times["offer"]
+    """Seconds until the first picture, from the offer, or from when somebody was to be seen: a host comes first."""
+    since = max(bot.times["offer"], bot.times.get("slots", 0.0))
+    return min(bot.pictures.values(), default=float("inf")) - since
 
 
 def _engine(of: Usage) -> float:
