@@ -110,12 +110,16 @@ class Step:
 class Measuring:
     """A server, native processes, and visits that come to them."""
 
-    def __init__(self, serving: Serving, crowd: Crowd, portal: Portal, *, sends: Sends | None = None) -> None:
+    def __init__(
+        self, serving: Serving, crowd: Crowd, portal: Portal, *, layers: int = 1, sends: Sends | None = None
+    ) -> None:
         """
         Args:
+            layers: of each camera.
             sends: what everybody sends instead of sound and what the server asks for.
         """
-        self._serving, self._crowd, self._portal, self._sends = serving, crowd, portal, sends
+        self._serving, self._crowd, self._portal = serving, crowd, portal
+        self._layers, self._sends = layers, sends
         self._visits: list[Visit] = []
         self._idle = serving.usage()
 
@@ -129,8 +133,11 @@ class Measuring:
                 if len(problems) > ARRIVING:
                     return
                 try:
-                    visit = await Visit.begin(self._crowd, self._portal, people=PEOPLE, sends=self._sends)
-                    self._visits.append(visit)
+                    self._visits.append(
+                        await Visit.begin(
+                            self._crowd, self._portal, people=PEOPLE, layers=self._layers, sends=self._sends
+                        )
+                    )
                 except (TimeoutError, OSError, Refused) as problem:
                     problems.append(str(problem))
 
