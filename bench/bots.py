@@ -95,12 +95,14 @@ class Bot:
         *,
         layers: int = 1,
         sends: Sends | None = None,
+        obeys: bool = False,
     ) -> None:
         """
         Args:
             secret: the body of `POST /v1/sessions`.
             layers: of the camera: 1 without a rid, or as many as `welcome.send` says.
             sends: what is sent, whatever `welcome.send` says.
+            obeys: a camera is sent as each later `send` says; else as at first, so that its traffic is known.
         """
         self.number = next(_numbers)
         self.state = ""
@@ -121,6 +123,7 @@ class Bot:
         self._secret = dict(secret)
         self._layers = layers
         self._sends = sends
+        self._obeys = obeys
         self._offers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[str]] = {}
         self._credentials = Credentials()
@@ -208,6 +211,8 @@ class Bot:
         self.times["answer"] = time.time()
         self._remote = answer
         self._native.say("add", **self._plan(answer))
+        if self._obeys:
+            self._obey(self.welcome["send"]["camera"]["encodings"])
 
     async def restart_ice(self) -> None:
         """An ICE restart of the peer one has."""
@@ -306,6 +311,15 @@ class Bot:
         if self._socket is not None:
             await self._socket.close()
 
+    def _obey(self, encodings: Sequence[Mapping[str, Any]]) -> None:
+        """Sends the layers that are wanted, at the rates that are wanted."""
+        if encodings and not self._rids():
+            # A lone encoding has no rid, and can't be switched off.
+            self.send(rids=[""], bitrates={"": encodings[-1]["maxBitrate"]})
+        elif encodings:
+            bitrates = {one["rid"]: one["maxBitrate"] for one in encodings}
+            self.send(rids=[one["rid"] for one in encodings if one["active"]], bitrates=bitrates)
+
     def _rids(self) -> list[str]:
         encodings = self.welcome["send"]["camera"]["encodings"]
         return [one["rid"] for one in encodings if "rid" in one] if self._layers > 1 else []
@@ -387,6 +401,8 @@ class Bot:
                     answer.set_exception(kind(f"offer refused: {said['code']} {said['detail']}"))
             case "queue":
                 self.queue = said["queue"]
+            case "send" if self._obeys and "answer" in self.times:
+                self._obey(said.get("camera", {}).get("encodings", []))
             case "participants":
                 self.people = said["participants"]
             case "slots":

@@ -102,7 +102,7 @@ class Person:
             host: lets everybody in, and ends the visit.
         """
         self.inside = False
-        self._bot = Bot(crowd, base, secret, layers=layers)
+        self._bot = Bot(crowd, base, secret, layers=layers, obeys=True)
         self._tell = tell
         self._host = host
         self._weather: tuple[str, float] | None = None

@@ -104,9 +104,14 @@ fn stream(value: &Value, kind: Kind, now: Micros) -> Result<Stream, String> {
     Ok(stream)
 }
 
-/// `sound: bool`, and `rids: [rid, …]` of the layers that are sent, `[""]` a lone encoding; what isn't said stays.
+/// `sound: bool`, `rids: [rid, …]` of the layers that are sent, `[""]` a lone encoding, and `bitrates: {rid: bits a
+/// second}`; what isn't said stays.
 pub fn send(command: &Value, streams: &mut [Stream], now: Micros) -> Result<(), String> {
     for stream in streams {
+        let wanted = command.get("bitrates").get(&stream.rid).number();
+        if let (Some(wanted), Kind::Picture { bitrate, .. }) = (wanted, &mut stream.kind) {
+            *bitrate = wanted.max(1000.0);
+        }
         let active = match (stream.is_sound(), command.get("sound"), command.get("rids")) {
             (true, Value::Bool(on), _) => *on,
             (false, _, Value::List(rids)) => rids.iter().any(|rid| rid.text() == Some(&stream.rid)),
@@ -145,6 +150,10 @@ mod tests {
         let hush = Value::parse(r#"{"do": "send", "sound": false, "rids": ["h"]}"#).unwrap();
         send(&hush, &mut plan.streams, 0).unwrap();
         assert!(!plan.streams[0].active && plan.streams[1].active);
+        let less = Value::parse(r#"{"do": "send", "bitrates": {"h": 200000}}"#).unwrap();
+        send(&less, &mut plan.streams, 0).unwrap();
+        assert!(plan.streams[1].active);
+        assert!(matches!(plan.streams[1].kind, Kind::Picture { bitrate, .. } if bitrate == 200_000.0));
     }
 
     #[test]
