@@ -256,7 +256,7 @@ class Bot:
         self._native.say("rebind", bot=self.number, quiet=quiet)
 
     def deaf(self, on: bool) -> None:
-        """In a dead zone, or out of it: no media and no websocket. To come back (`hello`, `restart_ice`) is up to you."""
+        """In a dead zone, or out of it: no media, no websocket. To come back (`hello`, `restart_ice`) is up to you."""
         if on and self._reader is not None:
             # Nobody answers the server's pings any more.
             self._reader.cancel()

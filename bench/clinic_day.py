@@ -7,11 +7,16 @@ reconnects at once. A shape has Locust ignore `-u` and `-r`: `--people` come at 
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
 from vardrum.bench.load import weather
+
+if "locustfile" not in sys.modules:
+    # To Locust a second `-f` replaces the first, so that this file brings users; in `-f A,B` A has loaded them.
+    from vardrum.bench.locustfile import Caregiver, Patient, Portal, Relative  # noqa: F401
 
 log = logging.getLogger("vardrum")
 

@@ -49,7 +49,8 @@ class Step:
     Attributes:
         delay: microseconds of all packets, sound and pictures.
         late: microseconds that bots sent later than planned.
-        joins: seconds from offer to first picture, of those who came in this step.
+        joins: seconds to the first picture, of those who came in this step: from the offer, or from when somebody was
+            to be seen.
         arriving: how many of them came in each second.
         seconds: how long it was measured.
         server, engine, bots: CPU seconds used in that time: by the server's process, its shards' threads, the bots.
@@ -109,12 +110,16 @@ class Step:
 class Measuring:
     """A server, native processes, and visits that come to them."""
 
-    def __init__(self, serving: Serving, crowd: Crowd, portal: Portal, *, sends: Sends | None = None) -> None:
+    def __init__(
+        self, serving: Serving, crowd: Crowd, portal: Portal, *, layers: int = 1, sends: Sends | None = None
+    ) -> None:
         """
         Args:
+            layers: of each camera.
             sends: what everybody sends instead of sound and what the server asks for.
         """
-        self._serving, self._crowd, self._portal, self._sends = serving, crowd, portal, sends
+        self._serving, self._crowd, self._portal = serving, crowd, portal
+        self._layers, self._sends = layers, sends
         self._visits: list[Visit] = []
         self._idle = serving.usage()
 
@@ -128,8 +133,11 @@ class Measuring:
                 if len(problems) > ARRIVING:
                     return
                 try:
-                    visit = await Visit.begin(self._crowd, self._portal, people=PEOPLE, sends=self._sends)
-                    self._visits.append(visit)
+                    self._visits.append(
+                        await Visit.begin(
+                            self._crowd, self._portal, people=PEOPLE, layers=self._layers, sends=self._sends
+                        )
+                    )
                 except (TimeoutError, OSError, Refused) as problem:
                     problems.append(str(problem))
 
@@ -260,7 +268,9 @@ def _sounds(said: Mapping[int, dict[str, Any]]) -> tuple[int, int]:
 
 
 def _join(bot: Bot) -> float:
-    return min(bot.pictures.values(), default=float("inf")) - bot.times["offer"]
+    """Seconds until the first picture, from the offer, or from when somebody was to be seen: a host comes first."""
+    since = max(bot.times["offer"], bot.times.get("slots", 0.0))
+    return min(bot.pictures.values(), default=float("inf")) - since
 
 
 def _engine(of: Usage) -> float:

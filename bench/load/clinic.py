@@ -75,7 +75,7 @@ async def clinic_day(people: int, seconds: float, talk: float, html: Path) -> Da
         folder = Path(name)
         async with Serving(folder / "server") as serving:
             command = [*BOTS_PREFIX, LOCUST, "--headless", "--only-summary"]
-            command += [f"--locustfile={file}" for file in FILES]
+            command += ["--locustfile", ",".join(str(file) for file in FILES)]
             command += ["--host", serving.http, "--people", str(people), "--day", str(seconds), "--talk", str(talk)]
             command += ["--html", str(html), "--report", str(folder / "day.json"), "--exit-code-on-error", "0"]
             command += ["--csv", str(folder / "day"), "--csv-full-history"]

@@ -136,6 +136,8 @@ class Person:
                 watching.cancel()
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._leave(), 5)
+            with contextlib.suppress(Exception):
+                await self._bot.close()
 
     def weather(self, kind: Literal["dead zone", "reconnect"], seconds: float = 0.0) -> None:
         """This person's network is away for `seconds` (`dead zone`), or the page is loaded anew (`reconnect`)."""
@@ -359,7 +361,7 @@ class Person:
     async def _end(self) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             await self._bot.say("end")
-            await self._bot.until(lambda: self._bot.state == "ended", "end", 5)
+            await self._bot.until(lambda: self._bot.state == "ended", "end", 2)
 
     async def _leave(self) -> None:
         if self.inside and self._bot.state not in OVER:

@@ -24,6 +24,8 @@ CONCEALED = 0.005
 # Microseconds. A browser's buffer that has seen no jitter plays a packet about so long after it should have come.
 TOO_LATE = 60_000
 FIRST, MOST, TRIES = 8, 1024, 14
+# As phones send: a newcomer has the small picture at once, and the large one when the network has shown to carry it.
+LAYERS = 2
 # The search ends when what is left between is a tenth of what fits.
 FINE = 0.1
 # Shares of a core, and of the machine, that count as full.
@@ -149,7 +151,7 @@ class OwnLab:
             await stack.enter_async_context(await native.start(self._program, prefix=BOTS_PREFIX))
         serving = await stack.enter_async_context(Serving(folder))
         portal = await stack.enter_async_context(Portal(serving.http, serving.key))
-        return Measuring(serving, crowd, portal, sends=self._sends)
+        return Measuring(serving, crowd, portal, layers=1 if self._sends else LAYERS, sends=self._sends)
 
 
 async def search(
