@@ -1,4 +1,4 @@
-"""The command line: `vardrum serve`, `demo`, `backup`, `restore`, `keys`, `keyring`, `tenants`, `audit`, `config`, `doctor`."""
+"""The command line: `vardrum serve`, `demo`, `doctor`, `backup`, `keys`, `keyring`, `tenants`, `audit`, `config`."""
 
 from __future__ import annotations
 
