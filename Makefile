@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 # PEP 517's own list of what the build needs, so that it stands in one place.
 BUILD_NEEDS = $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")')
+WHEEL_NEEDS = $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["wheel"], sep="\n")')
 CRATES := codecs sfu/engine bench/native
 RUST := $(shell find $(CRATES) -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 # What clippy of Debian 12 (0.1.63) warns of, and later ones don't: its makers found these too strict, or mended them.
@@ -21,7 +22,7 @@ ALONE := $(filter-out $(BESIDE) tests/support tests/vectors tests/__pycache__,$(
 # Where Debian's own compiler is, beside a newer one in PATH.
 DEBIAN_RUST := /usr/bin
 
-.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build bench bench-crowd bench-load bench-network bench-peers bench-churn bench-booking bench-faults walk picture clean
+.PHONY: help run test test-rust test-python test-debian-rust fuzz lint format build wheel wheelhouse bench bench-crowd bench-load bench-network bench-peers bench-churn bench-booking bench-faults walk operate picture clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -73,6 +74,15 @@ format: $(VENV)/.system-lint $(VENV)/.test ## let ruff and rustfmt lay out the c
 build: $(VENV)/.run ## a wheel in build/wheels, engine included
 	$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-build-isolation --no-deps --wheel-dir build/wheels .
 
+# libcrypto stays the system's own: its security updates then reach the engine too.
+wheel: $(VENV)/.wheel ## a wheel in build/dist for other machines, with the oldest glibc that it runs on in its name
+	rm -rf build/dist build/lib build/bdist.* build/unchecked
+	$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-build-isolation --no-deps --wheel-dir build/unchecked .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --exclude libcrypto.so.3 --wheel-dir build/dist build/unchecked/vardrum-*.whl
+
+wheelhouse: wheel ## the wheel, and with it in build/dist all that it needs, for machines that reach no package index
+	$(BIN)/python -m pip --quiet --disable-pip-version-check download --only-binary :all: --dest build/dist build/dist/vardrum-*.whl
+
 bench: $(VENV)/.bench ## CPU per forwarded packet, beside the machine's bare cost
 	$(BIN)/python -m vardrum.bench.engine $(ARGS)
 
@@ -103,6 +113,10 @@ bench-faults: $(VENV)/.bench ## what visits survive: restart, kill -9, disk full
 walk: $(VENV)/.test ## from a fresh clone to a patient in the visit, by the README's own commands, timed
 	$(BIN)/python -m vardrum.tests.support.walk
 
+operate: $(VENV)/.test wheelhouse ## the README's page for operators, by its own commands, on a fresh Debian in a folder; as root
+	.ci/packages operate
+	$(BIN)/python -m vardrum.tests.support.operator
+
 picture: $(VENV)/.test ## the README's picture, taken of a running visit
 	$(BIN)/python -m vardrum.tests.support.picture docs/visit.png
 
@@ -123,6 +137,10 @@ $(VENV)/.made: pyproject.toml .ci/packages
 # --no-build-isolation: the build tools are there already, so a changed engine is rebuilt in seconds.
 $(VENV)/.run: $(VENV)/.made $(RUST)
 	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.wheel: $(VENV)/.made $(RUST)
+	$(PIP) $(WHEEL_NEEDS)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.made $(RUST) $(VENV)/.system-test

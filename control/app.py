@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
 import ssl
@@ -13,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 import structlog
 from aiohttp import web
@@ -26,6 +25,7 @@ from .api.patience import Patience
 from .api.proxies import Proxies
 from .api.server import PUBLIC_URL, Api, refusals
 from .audit.export import Export
+from .folder import InUse, own
 from .keyring import BadKeyring, Keyring
 from .keyring import load as load_keyring
 from .live.live import Live
@@ -161,7 +161,10 @@ class App:
 
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
-        _own(settings.data, stack)
+        try:
+            own(settings.data, stack)
+        except InUse as error:
+            raise CannotStart(f"data: {error}") from None
         certificate = self._certificate()
         listener = _listen(settings.http.host, settings.http.port, "http.host and http.port")
         stack.callback(listener.close)
@@ -406,20 +409,6 @@ class App:
 def version() -> str:
     """Of the installed package."""
     return metadata.version("vardrum")
-
-
-def _own(data: Path, stack: contextlib.AsyncExitStack) -> None:
-    """Makes the data folder, and keeps other servers out of it: two would tell their clients different things."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock: IO[bytes] = (data / "lock").open("wb")
-    except OSError as error:
-        raise CannotStart(f"data: can't use {data}: {error.strerror} (expected a folder to write to)") from None
-    stack.callback(lock.close)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise CannotStart(f"data: {data} is in use by another server") from None
 
 
 def _listen(host: str, port: int, key: str) -> socket.socket:

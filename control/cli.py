@@ -1,4 +1,4 @@
-"""The command line: `vardrum serve`, `demo`, `keys`, `keyring`, `tenants`, `audit`, `config`, `doctor`."""
+"""The command line: `vardrum serve`, `demo`, `doctor`, `backup`, `keys`, `keyring`, `tenants`, `audit`, `config`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ import uvloop
 from . import demo as demo_visit
 from . import keyring as keyring_file
 from . import lan as lan_network
-from . import logs, selfsigned, tls
+from . import logs, selfsigned, supervisor, tls
 from . import settings as configuration
 from .api.caller import Scope
-from .app import App, CannotStart, MakeNode
+from .app import App, CannotStart, MakeNode, version
 from .audit import cli as audit_cli
 from .audit.acting import OPERATOR, acts
+from .backup.making import CannotBackUp, back_up
+from .backup.restoring import CannotRestore
+from .backup.restoring import restore as bring_back
 from .doctor import examine as examination
 from .doctor.finding import State
 from .notify.ways import ways
@@ -54,7 +57,10 @@ def main() -> None:
 
 
 config_option = click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file on top of the defaults."
+    "--config",
+    envvar="VARDRUM_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file on top of the defaults; where missing, the one that the variable VARDRUM_CONFIG names.",
 )
 data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the database.")
 
@@ -126,6 +132,7 @@ def serve(
 
     async def started(app: App) -> None:
         _announce(app, ready_file, {})
+        supervisor.ready()
         structlog.get_logger(__name__).info("serving", http=app.url, public_url=app.public_url)
 
     _run(settings, started)
@@ -341,9 +348,79 @@ def tenants_list(config: Path | None, data: Path | None) -> None:
     asyncio.run(show())
 
 
+@main.command()
+@click.argument("archive", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--keyring",
+    "keyring_copy",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also copy the keyring, to be kept apart from the archive. A former copy is brought up to date.",
+)
+@config_option
+@data_option
+def backup(archive: Path, keyring_copy: Path | None, config: Path | None, data: Path | None) -> None:
+    """Save the data folder in the new file ARCHIVE, also while the server runs. The keyring isn't in it."""
+    settings = _load(config, _overrides(data, None, None, None))
+    # Visits come first.
+    os.nice(10)
+    try:
+        made = back_up(settings, archive, keyring_copy, at=now(), version=version())
+    except CannotBackUp as error:
+        raise _Stop(str(error)) from None
+    click.echo(f"{archive}: {archive.stat().st_size} bytes")
+    for one in made.files:
+        click.echo(f"  {one.name}: {one.size} bytes")
+    if keyring_copy is not None:
+        click.echo(f"{keyring_copy}: the keyring; keep it apart, for who has both can read everything")
+    else:
+        click.echo(
+            f"without a copy of {settings.keyring_file()} it can't be restored: keep one elsewhere (--keyring)",
+            err=True,
+        )
+    if made.database == "postgresql":
+        click.echo("the database isn't in it: pg_dump saves that, and has to be run before this", err=True)
+
+
+@main.command()
+@click.argument("archive", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--keyring",
+    "keyring_copy",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The copy of the keyring that was kept apart; not where the setting `keyring` names one.",
+)
+@config_option
+@data_option
+def restore(archive: Path, keyring_copy: Path | None, config: Path | None, data: Path | None) -> None:
+    """Bring back what `vardrum backup` saved in ARCHIVE, into a data folder that is new or empty."""
+    settings = _load(config, _overrides(data, None, None, None))
+    try:
+        found = bring_back(settings, archive, keyring_copy, at=now())
+    except CannotRestore as error:
+        raise _Stop(str(error)) from None
+    click.echo(f"{settings.data}: as it was {found.made_at:%Y-%m-%d %H:%M:%S} UTC, {found.size} bytes")
+
+
 @main.group()
 def keyring() -> None:
     """The installation's own keys, which phone numbers and the like are kept with."""
+
+
+@keyring.command("create")
+@config_option
+@data_option
+def keyring_create(config: Path | None, data: Path | None) -> None:
+    """Make the file that the setting `keyring` names, with a first key, and print its path."""
+    path = _load(config, _overrides(data, None, None, None)).keyring_file()
+    if path.exists():
+        raise _Stop(f"keyring: {path} is there already")
+    try:
+        keyring_file.load(path, create=True)
+    except keyring_file.BadKeyring as error:
+        raise _Stop(f"keyring: {error}") from None
+    click.echo(path)
 
 
 @keyring.command("rotate")

@@ -43,6 +43,7 @@ def overrides(given: dict[str, Any], lan: str = "", files: tuple[Path, Path] | N
         **given,
         # Also where a config file names a server's: what the demo writes is thrown away.
         "database_url": "",
+        "database_url_file": "",
         "http": http,
         "media": {"port": 0, **({"ip": lan} if lan else {}), **given.get("media", {})},
         "metrics": {"listen": "127.0.0.1:0"},

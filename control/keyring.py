@@ -148,6 +148,23 @@ def rotate(path: Path, *, random: Random = os.urandom) -> str:
     return f"k{number}"
 
 
+def copy(path: Path, to: Path) -> None:
+    """Copies the keyring to a new file at `to`, or brings a former copy there up to date.
+
+    Raises:
+        BadKeyring: one can't be read or written, or the file that is there has keys that this keyring hasn't.
+    """
+    load(path, create=False)
+    keys, current = _parse(path, path.read_bytes())
+    former = None
+    if to.exists():
+        load(to, create=False)
+        former = to.stat()
+        if not _parse(to, to.read_bytes())[0].items() <= keys.items():
+            raise BadKeyring(f"{to}: has keys that {path} doesn't have, and isn't overwritten")
+    _write(to, keys, current, former)
+
+
 def _locked(path: Path) -> IO[bytes]:
     """The file, held against others who rotate: one's key must not take the place of another's that is in use."""
     while True:

@@ -55,7 +55,7 @@ TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ORIGIN = re.compile(r"(https?)://([a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 # They all stand in a header of every page.
 MAX_ORIGINS = 32
-# Read by `vardrum demo`'s scripts and load tests, not settings.
+# For the command line, the sample portal and load tests; not settings.
 NOT_SETTINGS = frozenset({"VARDRUM_API_KEY", "VARDRUM_CONFIG"})
 
 
@@ -489,6 +489,7 @@ class Settings(BaseSettings):
     data: Path
     keyring: str
     database_url: DatabaseUrl
+    database_url_file: str
     http: Http
     media: Media
     turn: Turn
@@ -588,6 +589,7 @@ def load(
     origin: dict[tuple[str, ...], str] = {}
     for name, layer in layers:
         _merge(merged, layer, origin, name, ())
+    _read_database_url(merged, origin)
     try:
         settings = Settings(**merged)
     except ValidationError as error:
@@ -595,6 +597,22 @@ def load(
     if problems:
         raise BadSettings("\n".join(problems))
     return settings
+
+
+def _read_database_url(merged: dict[str, Any], origin: dict[tuple[str, ...], str]) -> None:
+    """Takes the address from the file that it may stand in, such as a credential of systemd's."""
+    path, where = merged.get("database_url_file"), origin[("database_url_file",)]
+    if not isinstance(path, str) or not path:
+        return
+    if merged.get("database_url"):
+        raise BadSettings(f"{where}: database_url_file: {path!r} is one too many (expected it, or database_url)")
+    try:
+        address = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError, ValueError):
+        raise BadSettings(f"{where}: database_url_file: {path!r} can't be read") from None
+    if not address:
+        raise BadSettings(f"{where}: database_url_file: {path!r} is empty (expected an address of PostgreSQL)")
+    merged["database_url"], origin[("database_url",)] = address, path
 
 
 def _shown(path: Path) -> str:

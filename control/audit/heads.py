@@ -140,6 +140,21 @@ def mend(path: Path) -> None:
         return
 
 
+def cut_after(path: Path, digest: bytes | None) -> None:
+    """Takes out what was appended after the line with this SHA-256; all of the file where there is none yet.
+
+    Where no line has it, the file stays as it is: `verify` says then what is missing.
+    """
+    if digest is None:
+        path.unlink()
+        return
+    with path.open("rb+") as file:
+        while line := file.readline(MAX_LINE):
+            if hashlib.sha256(line.removesuffix(b"\n")).digest() == digest:
+                file.truncate(file.tell())
+                return
+
+
 def lines(path: Path) -> Iterator[bytes]:
     """One after the other, without newlines; nothing where there is no such file. Overlong ones are cut."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from ..secret import Ids, Random, digest, new_secret
@@ -68,6 +68,13 @@ async def rotate_keyring(store: Store, rotate: Callable[[], str], now: datetime)
         for tenant in found:
             audit.record(transaction, "keyring.rotated", tenant=tenant.id, at=now, detail={"key": key})
     return key
+
+
+async def record_everywhere(store: Store, action: str, now: datetime, detail: Mapping[str, str] | None = None) -> None:
+    """Writes what was done with the whole installation into every tenant's trail."""
+    async with store.write() as transaction:
+        for tenant in await queries.tenants(transaction.db):
+            audit.record(transaction, action, tenant=tenant.id, at=now, detail=detail)
 
 
 async def revoke_key(store: Store, key_id: str, now: datetime) -> None:

@@ -15,6 +15,8 @@ from typing import Any, Protocol, Self, cast
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Table, bindparam, insert, text, update
 from sqlalchemy.exc import DBAPIError
@@ -121,10 +123,27 @@ class Store:
 
     async def start(self) -> None:
         """Creates or migrates the tables. Of a file, the folder must exist. Raises Unusable."""
+        await self._first(_migrate)
+
+    @classmethod
+    async def revision(cls, where: Path | str) -> str | None:
+        """Of the tables that are there, which stay as they are; None where there are none. Raises Unusable."""
+        store = cls(where)
+        try:
+            return cast(str | None, await store._first(_revision))
+        finally:
+            await store.stop()
+
+    @staticmethod
+    def newest_revision() -> str | None:
+        """Of the tables that this version makes."""
+        return ScriptDirectory.from_config(_migrations()).get_current_head()
+
+    async def _first(self, ask: Callable[[Any], Any]) -> Any:
         name = self._database.name
         try:
             async with self._database.writer.begin() as connection:
-                await connection.run_sync(_migrate)
+                return await connection.run_sync(ask)
         except CommandError:
             raise Unusable(f"{name} was made by a newer version of Vardrum") from None
         except DBAPIError as error:
@@ -360,7 +379,16 @@ async def _tell(turn: Turn, callbacks: list[AfterCommit]) -> None:
 def _migrate(connection: Any, revision: str = "head") -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config = _migrations()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def _revision(connection: Any) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

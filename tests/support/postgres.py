@@ -24,7 +24,8 @@ STARTS_WITHIN = 30.0
 TEMPLATE = "vardrum_template"
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where one of its programs is, of the newest version."""
     versions = sorted(DEBIAN.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
     found = str(versions[-1]) if versions else shutil.which(name)
     assert found, f"{name} of PostgreSQL isn't there: .ci/packages test installs it"
@@ -58,7 +59,7 @@ class PostgresServer:
             shutil.chown(self.folder, self._as_user["user"])
         try:
             self._run(
-                _program("initdb"), "--pgdata", "data", "--username", "vardrum", "--auth", "trust",
+                program("initdb"), "--pgdata", "data", "--username", "vardrum", "--auth", "trust",
                 "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions",
             )  # fmt: skip
             self.start()
@@ -81,7 +82,7 @@ class PostgresServer:
         }  # fmt: skip
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         self._child = subprocess.Popen(
-            [_program("postgres"), "-D", "data", *options], cwd=self.folder, **self._as_user,
+            [program("postgres"), "-D", "data", *options], cwd=self.folder, **self._as_user,
             stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"),
         )  # fmt: skip
         while not self.answers():

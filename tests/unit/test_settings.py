@@ -74,7 +74,7 @@ def test_one_address_or_several_are_announced(tmp_path: Path, said: str, announc
         ),
         ('[http]\ntrusted_proxies = "0.0.0.0/0"', "http.trusted_proxies: '0.0.0.0/0' trusts everyone, so that anyone "),
         ("[http]\nprot = 1", "http.prot: there is no such setting (expected one of certificate, host, "),
-        ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, database_url, keyring, "),
+        ("[htpp]\nport = 1", "htpp: there is no such setting (expected one of data, database_url, database_url_file, "),
         (
             '[care_units]\nfunctions = ["fax"]',
             "care_units.functions: ['fax'] is not a list of functions (expected some ",
@@ -273,3 +273,24 @@ def test_the_database_is_shown_without_its_password(address: str, shown: str) ->
     assert found.model_dump(mode="json")["database_url"] == shown
     assert "unspoken" not in repr(found)
     assert found.database == (address or found.data / "vardrum.db")
+
+
+def test_the_address_of_the_database_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "address"
+    address = "postgresql://u:unspoken@h/d"
+    file.write_text(address + "\n")
+    named = {"VARDRUM_DATABASE_URL_FILE": str(file)}
+    assert settings.load(environment=named).database == address
+    for change, said in (
+        ({"VARDRUM_DATABASE_URL": address}, f"environment: database_url_file: '{file}' is one too many"),
+        ({"VARDRUM_DATABASE_URL_FILE": str(tmp_path)}, f"environment: database_url_file: '{tmp_path}' can't be read"),
+    ):
+        with pytest.raises(BadSettings) as caught:
+            settings.load(environment=named | change)
+        assert str(caught.value).startswith(said)
+    # Not SQLite then: an empty secret is a mistake, and another database a bad surprise.
+    for text, said in (("\n", "is empty"), ("postgresql://u:x/unspoken@h/d", "has an @ or / too many")):
+        file.write_text(text)
+        with pytest.raises(BadSettings, match=said) as caught:
+            settings.load(environment=named)
+        assert "unspoken" not in str(caught.value)
