@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pwd
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from vardrum.control import settings as configuration
 from vardrum.control.cli import main
-from vardrum.control.doctor import machine, network, storage
+from vardrum.control.doctor import machine, network, storage, turn
 from vardrum.control.doctor.certificate import certificate, names
 from vardrum.control.doctor.examine import as_text, examine, unreadable
 from vardrum.control.doctor.finding import Finding, State
@@ -328,6 +329,27 @@ def test_a_keyring_that_is_gone_from_beside_its_database_is_wrong(tmp_path: Path
     assert "from the backup" in sentence
     assert said(storage.keyring(settings(tmp_path / "b", keyring=str(tmp_path / "none"))))[0] is State.WRONG
     assert said(storage.audit(settings(tmp_path, audit={"export": str(NOBODYS)})))[0] is State.WRONG
+
+
+async def test_why_no_turn_server_is_reached_is_said_in_words(tmp_path: Path) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    (tmp_path / "secret").write_text("s" * 32)
+    async with await asyncio.start_server(talk, HOST, 0) as website:
+        port = website.sockets[0].getsockname()[1]
+        urls = [f"turns:{HOST}:{port}", f"turn:{HOST}:{free_port()}?transport=tcp"]
+        given = {"urls": urls, "secret_file": str(tmp_path / "secret")}
+        found = [one.what for one in await turn.turn(settings(tmp_path, turn=given), now)]
+    assert found == [f"{HOST} port {port} speaks no TLS (wrong version number)", "Connection refused (TCP)"]
+    for error, what in (
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "the name turn.invalid isn't found"),
+        # asyncio's, where a name has several addresses. It has no number, and 0 would be "Success".
+        (OSError("Multiple exceptions: Connect call failed, Connect call failed"), "no connection comes about (TCP)"),
+    ):
+        assert turn.unreached("TURN", ("turn.invalid", 3478), "tcp", error).what == what
 
 
 def test_what_the_kernel_gives_is_held_against_what_the_engine_asks_for(tmp_path: Path) -> None:
