@@ -49,7 +49,8 @@ async def http(settings: Settings, serving: bool) -> Finding:
             what = f"{where} is free, but a server runs on this data folder: it has other settings than these"
             return warning(name, what, "give doctor the arguments and variables that the service has")
         return ok(name, f"{where} is free")
-    if error.errno != errno.EADDRINUSE or not serving:
+    # Who may not bind a port below 1024 is told that first; the running server may.
+    if not serving or error.errno not in (errno.EADDRINUSE, errno.EACCES):
         return _refused(name, where, port, error, "http.host and http.port", "-ltnp")
     said = await readiness(settings)
     if said is None:

@@ -11,12 +11,13 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 from cryptography import x509
 from vardrum.control import settings as configuration
@@ -107,6 +108,33 @@ async def test_a_port_is_not_ours_because_a_server_runs_somewhere(tmp_path: Path
     # Or else it has other ports than these.
     assert said(await network.http(here, serving=True))[0] is State.WARNING
     assert said(network.media(here, serving=True))[0] is State.WARNING
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may bind the port, and become somebody who may not")
+async def test_a_running_server_is_found_by_who_may_not_bind_its_port(tmp_path: Path) -> None:
+    async def ready(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"status": "ready"})
+
+    with socket.socket() as listener:
+        for port in range(1023, 600, -1):
+            with suppress(OSError):
+                listener.bind((HOST, port))
+                break
+        here = settings(tmp_path, http={"port": port})
+        runner = web.ServerRunner(web.Server(ready))
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        try:
+            os.seteuid(NOBODY)
+            found, stopped = await network.http(here, True), await network.http(here, False)
+        finally:
+            os.seteuid(0)
+            await runner.cleanup()
+    assert said(found) == (
+        State.OK,
+        f"{HOST} port {port} is held by the running server, which says that it is ready -> ",
+    )
+    assert stopped.state is not State.OK
 
 
 def test_an_address_that_is_not_this_machines_is_wrong(tmp_path: Path) -> None:
