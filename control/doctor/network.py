@@ -154,7 +154,8 @@ def public_address(settings: Settings, addresses: Sequence[str]) -> Finding:
     """Whether phones can reach media; `addresses`: of `public_url`'s host."""
     name, announced = "media address", settings.media_settings().announced
     said = ", ".join(announced)
-    local = not settings.public_url or all(_is(one, "is_loopback") for one in addresses)
+    # A name that isn't found yet is no name of this machine.
+    local = not settings.public_url or (bool(addresses) and all(_is(one, "is_loopback") for one in addresses))
     if all(_is(one, "is_loopback") for one in announced):
         if local:
             return ok(name, f"{said}, for this machine alone")

@@ -172,6 +172,7 @@ def test_links_must_lead_somewhere_safe(
         ("127.0.0.1", "", "", [], State.OK),
         ("127.0.0.1", "", "http://localhost", ["::1", "127.0.0.1"], State.OK),
         ("127.0.0.1", "", "https://video.example", ["8.8.8.8"], State.WRONG),
+        ("127.0.0.1", "", "https://video.example", [], State.WRONG),  # it isn't in the DNS yet
         ("10.0.0.5", "", "https://video.example", ["8.8.8.8"], State.WARNING),
         ("10.0.0.5", "8.8.8.8", "https://video.example", ["8.8.8.8"], State.OK),
         ("0.0.0.0", "10.0.0.5", "https://video.example", ["10.0.0.5"], State.OK),
