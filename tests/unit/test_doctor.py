@@ -263,6 +263,7 @@ async def test_what_root_has_left_in_the_servers_folder_is_wrong_and_root_itself
         State.WRONG, f"{here.data}/vardrum.db isn't nobody's, whose the folder is -> chown -R nobody {here.data}",
     )  # fmt: skip
     os.chown(here.data / "vardrum.db", NOBODY, NOBODY)
+    (here.data / "lost+found").mkdir(mode=0o700)  # as on a disk of its own
     async with Store(here.data / "vardrum.db"):
         (found,) = await storage.database(here, now)
     assert found.state is State.OK
