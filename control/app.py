@@ -395,6 +395,7 @@ class App:
                 if not (isinstance(error, Refused) and error.name == "unavailable"):
                     log.exception("opening and closing rooms failed")
             try:
+                await self.store.try_again()
                 await self.retention.tick()
             except Busy:
                 pass  # the store has said so

@@ -192,15 +192,28 @@ def _announce(app: App, ready_file: Path | None, more: dict[str, Any]) -> None:
 def _run(settings: Settings, started: Callable[[App], Awaitable[None]]) -> None:
     async def run() -> None:
         stop, now = asyncio.Event(), asyncio.Event()
+        app = App(settings, make_node=_node_maker())
+        starting = asyncio.create_task(app.__aenter__())
 
         def asked() -> None:
             # Who asks twice won't wait.
             (now if stop.is_set() else stop).set()
+            # Nobody is here yet to wait for, and a database that doesn't answer may keep it for long.
+            starting.cancel()
+
+        def asked_at_once() -> None:
+            now.set()
+            starting.cancel()
 
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, asked)
-        loop.add_signal_handler(signal.SIGINT, now.set)
-        async with App(settings, make_node=_node_maker()) as app:
+        loop.add_signal_handler(signal.SIGINT, asked_at_once)
+        try:
+            await starting
+        except asyncio.CancelledError:
+            return
+        async with contextlib.AsyncExitStack() as running:
+            running.push_async_exit(app)
             await started(app)
             _leave_alone_what_is_there()
             at_once = [asyncio.create_task(end.wait()) for end in (now, app.failed)]

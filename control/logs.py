@@ -8,6 +8,7 @@ import sys
 from typing import Any, TextIO, cast
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .settings import Log
 
@@ -26,6 +27,17 @@ class _Patient:
     def flush(self) -> None:
         with contextlib.suppress(OSError):
             self._stream.flush()
+
+
+def _without_clients(record: logging.LogRecord) -> bool:
+    """For aiohttp's `handle_error`, which names the client's address, and shows bytes of theirs that are no HTTP."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        # It was answered; what everybody in the internet can have written down would fill the disk.
+        return False
+    if record.args:
+        record.msg, record.args = "a request failed outside of its handler", ()
+    return True
 
 
 def write_by(settings: Log, level: str | None = None) -> None:
@@ -50,3 +62,4 @@ def write_by(settings: Log, level: str | None = None) -> None:
     )
     # Libraries log addresses of people at info; their warnings are enough.
     logging.basicConfig(level=logging.WARNING, stream=stream)
+    logging.getLogger("aiohttp.server").addFilter(_without_clients)

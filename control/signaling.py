@@ -89,7 +89,12 @@ class Signaling:
 
     def _welcome_from(self, request: web.Request) -> bool:
         origin = request.headers.get("Origin")
-        return origin is None or origin in self._origins or urlsplit(origin).netloc == self._host(request)
+        if origin is None or origin in self._origins:
+            return True
+        try:
+            return urlsplit(origin).netloc == self._host(request)
+        except ValueError:  # it is no address
+            return False
 
 
 class _Visitor:

@@ -49,7 +49,8 @@ async def http(settings: Settings, serving: bool) -> Finding:
             what = f"{where} is free, but a server runs on this data folder: it has other settings than these"
             return warning(name, what, "give doctor the arguments and variables that the service has")
         return ok(name, f"{where} is free")
-    if error.errno != errno.EADDRINUSE or not serving:
+    # Who may not bind a port below 1024 is told that first; the running server may.
+    if not serving or error.errno not in (errno.EADDRINUSE, errno.EACCES):
         return _refused(name, where, port, error, "http.host and http.port", "-ltnp")
     said = await readiness(settings)
     if said is None:
@@ -153,7 +154,8 @@ def public_address(settings: Settings, addresses: Sequence[str]) -> Finding:
     """Whether phones can reach media; `addresses`: of `public_url`'s host."""
     name, announced = "media address", settings.media_settings().announced
     said = ", ".join(announced)
-    local = not settings.public_url or all(_is(one, "is_loopback") for one in addresses)
+    # A name that isn't found yet is no name of this machine.
+    local = not settings.public_url or (bool(addresses) and all(_is(one, "is_loopback") for one in addresses))
     if all(_is(one, "is_loopback") for one in announced):
         if local:
             return ok(name, f"{said}, for this machine alone")

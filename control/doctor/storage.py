@@ -21,6 +21,8 @@ from .finding import Finding, ok, warning, wrong
 LITTLE, TOO_LITTLE = 1 << 30, 100 << 20
 # Inodes: a database is three files, an audit trail one for each tenant.
 FEW_FILES = 100
+# Where the folder is a disk of its own (ext4), this is root's, and nobody's business.
+DISKS_OWN = "lost+found"
 # Seconds between our clock and the database's: the lesser shows in what is written down, the larger ends tokens.
 APART, FAR_APART = 1.0, 60.0
 
@@ -68,7 +70,8 @@ def folder(data: Path) -> Finding:
     about = data.stat()
     owner = name_of(about.st_uid)
     # What root once made in it, such as by `vardrum keys create`, the server can't write to.
-    strange = [one for one in (*data.iterdir(), *data.glob("audit/*")) if one.lstat().st_uid != about.st_uid]
+    inside = [one for one in (*data.iterdir(), *data.glob("audit/*")) if one.name != DISKS_OWN]
+    strange = [one for one in inside if one.lstat().st_uid != about.st_uid]
     if strange:
         return wrong(name, f"{strange[0]} isn't {owner}'s, whose the folder is", f"chown -R {owner} {data}")
     if os.geteuid() not in (0, about.st_uid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import ssl
 
 from aioice.stun import TransactionFailed
@@ -76,10 +77,25 @@ async def _ask(url: str, username: str, password: str) -> Finding:
         what = f"its certificate isn't accepted: {error.verify_message.rstrip('.')}"
         return wrong(name, what, "cert and pkey in coturn.conf: for that name, with all that lead to the authority")
     except OSError as error:
-        said = "nothing answers" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
-        remedy = f"see that coturn runs there, and whether a firewall lets {over.upper()} port {where[1]} in"
-        return wrong(name, f"{said} ({over.upper()})", remedy)
+        return unreached(name, where, over, error)
     return ok(name, "gives a relay to who has a credential of ours")
+
+
+def unreached(name: str, where: tuple[str, int], over: str, error: OSError) -> Finding:
+    """What is said where nobody could be asked; `over`: udp or tcp."""
+    host, port = where
+    match error:
+        case socket.gaierror():
+            return wrong(name, f"the name {host} isn't found", f"enter it into your DNS; resolvectl query {host}")
+        case ssl.SSLError():
+            what = f"{host} port {port} speaks no TLS ({(error.reason or 'it ends').lower().replace('_', ' ')})"
+            return wrong(name, what, "tls-listening-port, cert and pkey in coturn.conf; what else has that port?")
+        case TimeoutError():
+            said = "nothing answers"
+        case _:
+            said = os.strerror(error.errno) if error.errno else "no connection comes about"
+    remedy = f"see that coturn runs there, and whether a firewall lets {over.upper()} port {port} in"
+    return wrong(name, f"{said} ({over.upper()})", remedy)
 
 
 def _refused(name: str, error: TransactionFailed) -> Finding:

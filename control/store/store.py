@@ -254,6 +254,10 @@ class Store:
         """Raises when the database can't be read, or could not be written the last time and still can't."""
         async with self.read() as db:
             await db.execute(text("SELECT 1 FROM tenants LIMIT 1"))
+        await self.try_again()
+
+    async def try_again(self) -> None:
+        """Writes where it could not be written the last time; nobody else may write for hours. Raises Busy."""
         if self._unwritable:
             async with self.write() as transaction:
                 await transaction.db.execute(text("UPDATE tenants SET last_event = last_event"))

@@ -10,8 +10,10 @@ import aiohttp
 from jsonschema import Draft202012Validator
 from vardrum.control.api.server import TABLE
 from vardrum.control.settings import DATABASE
+from vardrum.control.store.store import Store
 from vardrum.control.visits.refused import PROBLEMS
 from vardrum.tests.api.installation import Installation
+from vardrum.tests.support.wait import wait_until
 
 
 def schema(document: Any, name: str) -> Draft202012Validator:
@@ -107,3 +109,19 @@ async def test_metrics_have_a_listener_of_their_own(tmp_path: Path) -> None:
         assert 'vardrum_http_answers_total{method="POST",route="/v1/rooms",status="201"} 1.0' in text
         assert "room_" not in text
         assert (await here.ask("GET", "/metrics")).status == 404
+
+
+async def test_nobody_needs_to_ask_for_a_database_to_be_known_to_be_writable_again(here: Installation) -> None:
+    # As after a night on which the disk was full for a moment, and nobody has come since.
+    await query_only(here.app.store, "ON")
+    refused = await here.ask("POST", "/v1/rooms", here.booking())
+    assert (refused.status, refused.problem) == (503, "unavailable")
+    assert here.app.store.metrics()["unwritable"]
+    await query_only(here.app.store, "OFF")
+    await wait_until(lambda: not here.app.store.metrics()["unwritable"], deadline=20, what="the next try")
+
+
+async def query_only(store: Store, value: str) -> None:
+    async with store._database.writer.connect() as connection:
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        await raw.execute_fetchall(f"PRAGMA query_only={value}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from vardrum.control.api.routing import Route
 from vardrum.control.api.server import TABLE
 from vardrum.tests.api.installation import ACTOR, Installation, actor_header
+from vardrum.tests.support.logs import leaks
+from vardrum.tests.support.server import Server
 
 ROUNDS = 40
 VALUES: tuple[Any, ...] = (
@@ -59,12 +62,13 @@ async def test_no_body_breaks_a_call(here: Installation, route: Route) -> None:
             assert len(json.dumps(reply.body)) < 20_000
 
 
-async def raw(here: Installation, sent: bytes) -> bytes:
-    """What the server says to bytes that may be no HTTP."""
-    host, port = here.app.url.removeprefix("http://").split(":")
+async def raw(url: str, sent: bytes, *, ends: bool = True) -> bytes:
+    """What the server says to bytes that may be no HTTP, and to their end."""
+    host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent)
-    writer.write_eof()
+    if ends:
+        writer.write_eof()
     try:
         return await asyncio.wait_for(reader.read(), 10)
     finally:
@@ -84,7 +88,17 @@ async def test_no_bytes_break_the_listener(here: Installation) -> None:
         b"POST /v1/rooms HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + b"\r\nVardrum-Actor: " + actor
         + b"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
     ):  # fmt: skip
-        answer = await raw(here, sent)
+        answer = await raw(here.app.url, sent)
         assert b"Traceback" not in answer
         assert b" 500 " not in answer[:20]
     assert (await here.ask("GET", "/v1/rooms")).status == 200
+
+
+async def test_the_log_has_nothing_of_who_sends_what_is_no_http(tmp_path: Path) -> None:
+    async with Server(tmp_path) as server:
+        for torn in (b"Transfer-Encoding: chunked\r\nContent-Length: 1", b"X-Name Pia Patient", b"X: \x00Pia Patient"):
+            sent = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + torn + b"\r\n\r\n"
+            assert b" 400 " in (await raw(server.http, sent, ends=False))[:20]
+        log = server.process.output(100_000)
+    assert leaks(log, ["Pia Patient"]) == []
+    assert "Traceback" not in log

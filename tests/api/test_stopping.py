@@ -142,3 +142,31 @@ async def test_nobody_waits_where_nobody_is_in_a_visit_or_where_it_is_asked_for_
         ask(server)
         assert await nurse.is_closed() == 1001
         assert await ended(server) == 0
+
+
+async def test_a_server_that_is_still_starting_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    for number, how in enumerate((signal.SIGTERM, signal.SIGINT)):
+        asked = asyncio.Event()
+
+        async def silent(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event = asked
+        ) -> None:
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        # A database that takes the connection and says nothing, such as behind a firewall.
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as database:
+            port = database.sockets[0].getsockname()[1]
+            server = Server(
+                tmp_path / str(number), env={"VARDRUM_DATABASE_URL": f"postgresql://u:p@127.0.0.1:{port}/v"}
+            )
+            starting = asyncio.create_task(server.start())
+            async with asyncio.timeout(30):
+                await asked.wait()
+            server.process.send(how)
+            with pytest.raises(AssertionError, match="the server ended"):
+                await starting
+            # Nothing was wrong.
+            assert await server.process.stop() == 0
+            assert server.process.output() == ""

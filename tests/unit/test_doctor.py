@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pwd
@@ -10,17 +11,18 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 from cryptography import x509
 from vardrum.control import settings as configuration
 from vardrum.control.cli import main
-from vardrum.control.doctor import machine, network, storage
+from vardrum.control.doctor import machine, network, storage, turn
 from vardrum.control.doctor.certificate import certificate, names
 from vardrum.control.doctor.examine import as_text, examine, unreadable
 from vardrum.control.doctor.finding import Finding, State
@@ -108,6 +110,33 @@ async def test_a_port_is_not_ours_because_a_server_runs_somewhere(tmp_path: Path
     assert said(network.media(here, serving=True))[0] is State.WARNING
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may bind the port, and become somebody who may not")
+async def test_a_running_server_is_found_by_who_may_not_bind_its_port(tmp_path: Path) -> None:
+    async def ready(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"status": "ready"})
+
+    with socket.socket() as listener:
+        for port in range(1023, 600, -1):
+            with suppress(OSError):
+                listener.bind((HOST, port))
+                break
+        here = settings(tmp_path, http={"port": port})
+        runner = web.ServerRunner(web.Server(ready))
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        try:
+            os.seteuid(NOBODY)
+            found, stopped = await network.http(here, True), await network.http(here, False)
+        finally:
+            os.seteuid(0)
+            await runner.cleanup()
+    assert said(found) == (
+        State.OK,
+        f"{HOST} port {port} is held by the running server, which says that it is ready -> ",
+    )
+    assert stopped.state is not State.OK
+
+
 def test_an_address_that_is_not_this_machines_is_wrong(tmp_path: Path) -> None:
     here = settings(tmp_path, media={"ip": "192.0.2.77"})
     state, sentence = said(network.media(here, serving=False))
@@ -143,6 +172,7 @@ def test_links_must_lead_somewhere_safe(
         ("127.0.0.1", "", "", [], State.OK),
         ("127.0.0.1", "", "http://localhost", ["::1", "127.0.0.1"], State.OK),
         ("127.0.0.1", "", "https://video.example", ["8.8.8.8"], State.WRONG),
+        ("127.0.0.1", "", "https://video.example", [], State.WRONG),  # it isn't in the DNS yet
         ("10.0.0.5", "", "https://video.example", ["8.8.8.8"], State.WARNING),
         ("10.0.0.5", "8.8.8.8", "https://video.example", ["8.8.8.8"], State.OK),
         ("0.0.0.0", "10.0.0.5", "https://video.example", ["10.0.0.5"], State.OK),
@@ -233,6 +263,7 @@ async def test_what_root_has_left_in_the_servers_folder_is_wrong_and_root_itself
         State.WRONG, f"{here.data}/vardrum.db isn't nobody's, whose the folder is -> chown -R nobody {here.data}",
     )  # fmt: skip
     os.chown(here.data / "vardrum.db", NOBODY, NOBODY)
+    (here.data / "lost+found").mkdir(mode=0o700)  # as on a disk of its own
     async with Store(here.data / "vardrum.db"):
         (found,) = await storage.database(here, now)
     assert found.state is State.OK
@@ -328,6 +359,27 @@ def test_a_keyring_that_is_gone_from_beside_its_database_is_wrong(tmp_path: Path
     assert "from the backup" in sentence
     assert said(storage.keyring(settings(tmp_path / "b", keyring=str(tmp_path / "none"))))[0] is State.WRONG
     assert said(storage.audit(settings(tmp_path, audit={"export": str(NOBODYS)})))[0] is State.WRONG
+
+
+async def test_why_no_turn_server_is_reached_is_said_in_words(tmp_path: Path) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    (tmp_path / "secret").write_text("s" * 32)
+    async with await asyncio.start_server(talk, HOST, 0) as website:
+        port = website.sockets[0].getsockname()[1]
+        urls = [f"turns:{HOST}:{port}", f"turn:{HOST}:{free_port()}?transport=tcp"]
+        given = {"urls": urls, "secret_file": str(tmp_path / "secret")}
+        found = [one.what for one in await turn.turn(settings(tmp_path, turn=given), now)]
+    assert found == [f"{HOST} port {port} speaks no TLS (wrong version number)", "Connection refused (TCP)"]
+    for error, what in (
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "the name turn.invalid isn't found"),
+        # asyncio's, where a name has several addresses. It has no number, and 0 would be "Success".
+        (OSError("Multiple exceptions: Connect call failed, Connect call failed"), "no connection comes about (TCP)"),
+    ):
+        assert turn.unreached("TURN", ("turn.invalid", 3478), "tcp", error).what == what
 
 
 def test_what_the_kernel_gives_is_held_against_what_the_engine_asks_for(tmp_path: Path) -> None:

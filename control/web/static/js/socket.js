@@ -1,7 +1,7 @@
 // The websocket: hello, ping, and coming back (CONTRACT, Websocket and "A lost network").
 //
 // Events: "message" (detail: the message), "up" (welcome came), "down" (gone, being tried again),
-// "over" (detail: {code}; one doesn't come back by oneself).
+// "away" (the server has said that it ends; before "down"), "over" (detail: {code}; one doesn't come back by oneself).
 
 const PONG_WITHIN = 1000;
 const RETRY_EVERY = 2000;
@@ -21,6 +21,7 @@ const ASK_FOR = [2000, 2000, 2000, 6000]; // on a slow network 2 s may never be 
 const KEPT = 6;
 const ALWAYS_ASKS = /\bFirefox\//u.test(navigator.userAgent);
 
+const GOING_AWAY = 1001; // RFC 6455, section 7.4.1
 const ELSEWHERE = 4001;
 const OVER = 4002;
 const TOKEN = 4003;
@@ -203,6 +204,7 @@ export class Socket extends EventTarget {
     if (wasCurrent && this.#attempt && code === ELSEWHERE) return;
     if ([ELSEWHERE, OVER, HOSTILE].includes(code)) return this.#finish(code);
     if (code === TOKEN) return void this.#getToken();
+    if (wasCurrent && code === GOING_AWAY) this.dispatchEvent(new Event("away"));
     if (wasCurrent && this.#seeking) return;
     if (wasCurrent) this.dispatchEvent(new Event("down"));
     this.#retry(wasCurrent);

@@ -13,6 +13,7 @@ import { Eid } from "./eid.js";
 import { Quality } from "./quality.js";
 import { Recovery } from "./recovery.js";
 import { Report } from "./report.js";
+import { Restart } from "./restart.js";
 import { call } from "./session.js";
 import { Socket } from "./socket.js";
 
@@ -37,7 +38,6 @@ export class Visit extends EventTarget {
   locked = false;
   online = false;
   silent = false; // the network brings nothing just now
-  restarting = false; // the server has said that it ends, and hasn't come back yet
   full = false; // the server has no room for one more just now
   muted = { microphone: false, camera: false };
   mutedBy = null; // the host who turned one's microphone off
@@ -59,6 +59,7 @@ export class Visit extends EventTarget {
   #calling;
   #cushion = new Cushion();
   #report = new Report((figures) => this.state === "admitted" && this.#socket.send({ type: "stats", ...figures }));
+  #restart = new Restart(() => this.#say("network"));
   #welcome = null;
 
   /** @param parts {doorway: Doorway, session, devices: Devices, slots: Slots} */
@@ -77,6 +78,7 @@ export class Visit extends EventTarget {
     });
     this.#socket.addEventListener("message", ({ detail }) => this.#heard(detail));
     this.#socket.addEventListener("up", () => this.#network(true));
+    this.#socket.addEventListener("away", () => this.#restart.begin());
     this.#socket.addEventListener("down", () => this.#network(false));
     this.#socket.addEventListener("over", ({ detail }) => this.#over(detail));
     this.#calling = new Calling({
@@ -105,6 +107,11 @@ export class Visit extends EventTarget {
   /** [{id, restart, at, answered}], performance.now(). */
   get offers() {
     return this.#calling.offers;
+  }
+
+  /** Whether it is the server that is away, and not the network, and only for a moment. */
+  get restarting() {
+    return this.#restart.on;
   }
 
   get host() {
@@ -263,7 +270,7 @@ export class Visit extends EventTarget {
       this.room = message.room;
       this.me = message.participant;
       this.quality.again();
-      this.restarting = false;
+      this.#restart.over();
       this.call?.forget(); // its answer would have come on the former websocket
       if (message.media === "new") this.#calling.drop();
       else void this.call?.apply(message.send);
@@ -327,7 +334,6 @@ export class Visit extends EventTarget {
       this.#say("people");
     },
     stopping: () => {
-      this.restarting = true;
       if (WITH_MEDIA.includes(this.state)) this.#notice("notice.restart");
     },
     error: ({ code, detail, re }) => this.#refused(code, detail, re),
@@ -393,10 +399,7 @@ export class Visit extends EventTarget {
       return;
     }
     if (code === "screen-taken") this.unshare();
-    if (code === "unavailable" && re === "hello") {
-      this.restarting = true; // the next one will take us in
-      this.#say("state");
-    }
+    if (code === "unavailable" && re === "hello") this.#restart.begin(); // the next one will take us in
     this.dispatchEvent(new CustomEvent("refusal", { detail: { code, detail, re } }));
   }
 
@@ -448,6 +451,7 @@ export class Visit extends EventTarget {
     this.sharing = null;
     this.#calling.drop();
     this.#recovery.stop();
+    this.#restart.over();
     this.#socket.stop();
     this.#devices.stop();
     this.#to(state);

@@ -97,7 +97,7 @@ export default {
   "wait.held": "One more moment",
   "wait.held-1": "The staff have asked you to wait a little. They will let you in again when they are done.",
   "wait.restart": "The server is restarting",
-  "wait.restart-1": "It takes a few seconds. You will come in by yourself.",
+  "wait.restart-1": "It takes a few seconds. We connect again by ourselves.",
   "wait.offline": "The network is gone",
   "wait.offline-1": "You keep your place. We connect again by ourselves.",
   "wait.offline-2": "You don't have to do anything.",

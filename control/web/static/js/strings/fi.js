@@ -97,7 +97,7 @@ export default {
   "wait.held": "Vielä hetki",
   "wait.held-1": "Henkilökunta on pyytänyt sinua odottamaan hetken. He päästävät sinut taas sisään, kun he ovat valmiita.",
   "wait.restart": "Palvelin käynnistyy uudelleen",
-  "wait.restart-1": "Se kestää muutaman sekunnin. Pääset sisään automaattisesti.",
+  "wait.restart-1": "Se kestää muutaman sekunnin. Yhteys palautuu itsestään.",
   "wait.offline": "Verkkoyhteys katkesi",
   "wait.offline-1": "Paikkasi säilyy. Yhteys palautuu itsestään.",
   "wait.offline-2": "Sinun ei tarvitse tehdä mitään.",

@@ -97,7 +97,7 @@ export default {
   "wait.held": "Ett ögonblick till",
   "wait.held-1": "Personalen har bett dig att vänta en stund. De släpper in dig igen när de är klara.",
   "wait.restart": "Servern startas om",
-  "wait.restart-1": "Det tar några sekunder. Du kommer in av dig själv.",
+  "wait.restart-1": "Det tar några sekunder. Vi ansluter igen av oss själva.",
   "wait.offline": "Nätet är borta",
   "wait.offline-1": "Du har kvar din plats. Vi ansluter igen av oss själva.",
   "wait.offline-2": "Du behöver inte göra något.",
