@@ -584,11 +584,12 @@ async def test_what_was_acknowledged_before_the_disk_was_full_is_there_and_nothi
     # SQLite undoes a whole transaction then, of which those before in the queue have been part.
     async with Store(tmp_path / "x.db") as store:
         await keys.create_tenant(store, "first", "First", NOW)
+        # As large as it is now: whether some of those that come still fit, their pace decides.
         await _set(store, "max_page_count=1")
         names = [f"t{number}" for number in range(300)]
         created = (keys.create_tenant(store, name, "T" * 200, NOW) for name in names)
         said = dict(zip(names, await asyncio.gather(*created, return_exceptions=True), strict=True))
-        assert {type(answer) for answer in said.values()} == {type(None), Busy}
+        assert {Busy} <= {type(answer) for answer in said.values()} <= {type(None), Busy}
         assert all("can't be written" in str(answer) for answer in said.values() if answer is not None)
         there = {one.id for one in await keys.tenants(store)}
         assert there == {"first"} | {name for name, answer in said.items() if answer is None}
