@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 MACHINE = Path(__file__).parent / "machine"
 SECTION = "On a machine of its own"
 SUITE = "bookworm"
+# Of who installs, in that Debian.
+HOME = "root"
 PACKAGES = ("adduser", "ca-certificates", "curl", "openssl", "python3", "python3-venv")
 # What stands in config/production.toml.
 HOST, MEDIA = "video.region.example", "192.0.2.10"
@@ -44,7 +46,7 @@ def steps(readme: str) -> dict[str, list[Block]]:
 
 def script(listed: dict[str, list[Block]]) -> str:
     """What the operator types, and between it what others do and how it should be then."""
-    lines = ["set -euo pipefail", "cd /root"]
+    lines = ["set -euo pipefail", "cd"]
     for name, typed in listed.items():
         lines.append(f"echo '== {name}' $SECONDS s")
         lines += [block.text for block in typed]
@@ -64,10 +66,10 @@ def blocks_with(listed: list[Block], command: str) -> list[str]:
 
 
 def make_machine(folder: Path, wheels: Path) -> None:
-    """A Debian in `folder`, with what the operator is said to have brought along in /root."""
+    """A Debian in `folder`, with what the operator is said to have brought along in their home."""
     packages = ",".join(PACKAGES)
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", SUITE, str(folder))
-    home = folder / "root"
+    home = folder / HOME
     shutil.copytree(wheels, home / "dist")
     shutil.copytree(MACHINE, home / "machine")
     authority = trustme.CA()
@@ -76,7 +78,7 @@ def make_machine(folder: Path, wheels: Path) -> None:
     (home / "privkey.pem").write_bytes(pair.private_key_pem.bytes())
     authority.cert_pem.write_to_path(str(folder / "usr/local/share/ca-certificates/region.crt"))
     shim = folder / "usr/local/bin/systemctl"
-    shim.write_text('#!/bin/sh\nexec python3 /root/machine/systemctl.py "$@"\n')
+    shim.write_text(f'#!/bin/sh\nexec python3 /{HOME}/machine/systemctl.py "$@"\n')
     shim.chmod(0o755)
     (folder / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
     with (folder / "etc/hosts").open("a") as hosts:
@@ -85,8 +87,8 @@ def make_machine(folder: Path, wheels: Path) -> None:
 
 def follow(folder: Path, text: str) -> None:
     """Does it there; what it prints is printed."""
-    (folder / "root/follow.sh").write_text("update-ca-certificates >/dev/null 2>&1\n" + text)
-    inside = "env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin bash /root/follow.sh"
+    (folder / HOME / "follow.sh").write_text("update-ca-certificates >/dev/null 2>&1\n" + text)
+    inside = f"env -i HOME=/{HOME} PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin bash /{HOME}/follow.sh"
     root = shlex.quote(str(folder))
     entered = (
         f"ip link set lo up && ip address add {MEDIA}/32 dev lo && mount -t proc proc {root}/proc"
