@@ -1,4 +1,9 @@
-"""How much of the machine a phone has: a control group whose processes get so much of a core and no more."""
+"""How much of the machine a phone has: a control group whose processes get so much of a core and no more.
+
+Outside of groups the kernel gives each session one of its own (sched(7), the autogroup feature), all of the same weight
+whatever is in them: nice values then count between the threads of one browser and no further, and a phone's whole
+browser weighs as much as one that plays somebody elsewhere. So who isn't on the phone is in a group too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,8 @@ from typing import Self
 from ..waiting import wait_until
 
 PERIOD = 0.1  # seconds, the kernel's default
+# What a group weighs, beside one ordinary thread of 1.
+WEIGHT = 10
 
 
 class NoCores(Exception):
@@ -34,11 +41,12 @@ class Cores:
     def __init__(self, folder: Path, *, two: bool) -> None:
         self._folder = folder
         self._two = two
+        self._entered: set[int] = set()
         self.prefix = ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs"))
 
     @classmethod
-    def make(cls, name: str, cores: float) -> Self:
-        """A new group with `cores` of a core.
+    def make(cls, name: str, cores: float | None = None) -> Self:
+        """A new group with `cores` of a core; as much as there is when None.
 
         Raises:
             NoCores: not root, or the kernel has no such controller.
@@ -55,7 +63,10 @@ class Cores:
             if not ones:
                 (root / "cgroup.subtree_control").write_text("+cpu", encoding="utf-8")
             made._folder.mkdir()
-            made.allow(cores)
+            share, ordinary = ("cpu.shares", 1024) if ones else ("cpu.weight", 100)
+            (made._folder / share).write_text(str(WEIGHT * ordinary), encoding="utf-8")
+            if cores is not None:
+                made.allow(cores)
         except OSError as error:
             raise NoCores(f"{error.filename}: {error.strerror}; control groups are made as root") from None
         return made
@@ -69,6 +80,11 @@ class Cores:
         else:
             (self._folder / "cpu.cfs_period_us").write_text(str(period), encoding="utf-8")
             (self._folder / "cpu.cfs_quota_us").write_text(str(quota), encoding="utf-8")
+
+    def enter(self, pid: int) -> None:
+        """Takes a process in, and what it starts from now on; it leaves as this is closed."""
+        (self._folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
+        self._entered.add(pid)
 
     def processes(self) -> list[int]:
         """Numbers of those that are in it."""
@@ -84,6 +100,8 @@ class Cores:
         """Removes it as soon as its last process has ended."""
 
         def removed() -> bool:
+            for pid in self._entered.intersection(self.processes()):
+                (self._folder.parent / "cgroup.procs").write_text(str(pid), encoding="ascii")
             try:
                 self._folder.rmdir()
             except OSError as error:

@@ -45,8 +45,8 @@ PHONE = {
     "has_touch": True,
     "device_scale_factor": 2,
 }
-PHONE_SAYS = {"memory": 2, "cores": 4}  # GiB as `navigator.deviceMemory` has it
-DESKTOP_SAYS = {"memory": 8, "cores": 8}
+PHONE_SAYS = {"memory": 2, "cores": 4, "drawn": True}  # GiB as `navigator.deviceMemory` has it
+DESKTOP_SAYS = {"memory": 8, "cores": 8, "drawn": False}
 # As small as the page still shows who waits at once: large pictures cost CPU to draw.
 DESKTOP = {"width": 1120, "height": 500}
 PATIENCE = 20.0  # seconds that a first picture is waited for
@@ -134,6 +134,11 @@ class Visit(ABC):
     async def serve(self, network: Network, stack: AsyncExitStack, scratch: Path) -> str:
         """Starts the server in the clinic, books the visit, and takes note of `people`; the pages' origin."""
 
+    @property
+    @abstractmethod
+    def server(self) -> int:
+        """The server's process."""
+
     @abstractmethod
     async def gather(self) -> None:
         """Everybody but the phone's person comes in, who stands at the door."""
@@ -152,6 +157,9 @@ class Visit(ABC):
 
     async def _prepare(self) -> None:
         case, enter = self.case, self._stack.enter_async_context
+        elsewhere = Cores.make("vardrum-elsewhere")
+        self._stack.push_async_callback(elsewhere.close)
+        elsewhere.enter(os.getpid())
         self._network = await Network.make(self._scratch)
         self._stack.push_async_callback(self._network.close)
         self._link: RunningLink = await self._network.link(case.up, case.down, seed=self._seed)
@@ -190,6 +198,7 @@ class Visit(ABC):
             await self._meets(me, [one for one in self.recording.others if one != me])
         if not self.case.seconds:
             await asyncio.sleep(self.case.settle)
+        self._prefer()
         self.recording.marks["admitting"] = time.time()
         await self.admit(phone)
         if not self.case.seconds:
@@ -220,7 +229,7 @@ class Visit(ABC):
     async def _happen(self) -> None:
         case, marks = self.case, self.recording.marks
         every = round(case.every * 1000)
-        unhurried.prefer_sound(descendants(os.getpid()))
+        self._prefer()
         if case.seconds:
             await asyncio.gather(*(page.evaluate(f"measure.start({every})") for page in self.pages.values()))
             await asyncio.sleep(case.settle)
@@ -250,6 +259,15 @@ class Visit(ABC):
         for line in self._link.counts.read_text(encoding="utf-8").splitlines():
             counted = json.loads(line)
             self.recording.link.append({**counted, "at": counted["at"] + offset})
+
+    def _prefer(self) -> None:
+        """Lets sound go first in the browsers, and the server be as if it had its own machine.
+
+        Threads that begin later aren't preferred.
+        """
+        unhurried.prefer_sound(descendants(os.getpid()))
+        for pid in descendants(self.server):
+            unhurried.prefer_all(pid)
 
     def _used(self) -> tuple[float, float, float]:
         """CPU seconds so far of the machine, of all processes of this lab, and of those on the phone."""
@@ -284,6 +302,11 @@ class OurVisit(Visit):
         _, self._invited = await self._portal.book(self.case.people)
         self.recording.people = [one["id"] for one in self._invited]
         return serving.http
+
+    @property
+    def server(self) -> int:
+        assert self._serving is not None, "not started"
+        return self._serving.pid
 
     async def gather(self) -> None:
         host, phone, *rest = self._invited

@@ -38,6 +38,11 @@ class JanusVisit(Visit):
         self._origin = f"http://{CLINIC}:{PAGES}"
         return self._origin
 
+    @property
+    def server(self) -> int:
+        assert self._janus is not None, "not started"
+        return self._janus.pid
+
     async def gather(self) -> None:
         for me, page in self.pages.items():
             said = {"socket": f"ws://{CLINIC}:{SOCKET}", "room": self._room, "me": me}
