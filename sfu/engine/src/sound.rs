@@ -1,6 +1,7 @@
 //! Sound on its way from a source's packet to a viewer's datagram, as the viewer's network needs it, and once more
 //! where it was lost.
 
+use vardrum_codecs::opus;
 use vardrum_codecs::repacketizer::Repacketizer;
 
 use crate::clock::{Micros, ServerClock};
@@ -55,6 +56,17 @@ impl Ways {
         self.slots[slot].earlier.clear();
     }
 
+    /// How often a packet that went out just now goes out again. On a way that loses packets one that stands alone
+    /// does once more than the others: what would carry it again, or would tell that it is lost, comes as late as the
+    /// next refresh of a pause (RFC 6716, section 2.1.9), and until then the receiver makes up sound.
+    fn copies(&mut self, slot: usize, timestamp: u32, payload: &[u8]) -> u8 {
+        let way = &mut self.slots[slot];
+        let paused = |last| timestamp.wrapping_sub(last) as i32 > JOINED as i32;
+        let alone = way.last.replace(timestamp).map_or(false, paused) || opus::is_silence(payload);
+        let lossy = self.mode.redundancy > 0 || self.mode.copies > 0;
+        self.mode.copies + u8::from(alone && lossy)
+    }
+
     /// Takes effect with each slot's next packet.
     pub fn set(&mut self, mode: SoundMode) {
         self.mode = mode;
@@ -67,6 +79,8 @@ struct Way {
     renumbers: bool,
     silence: Silence,
     earlier: Earlier,
+    /// The timestamp of what went out last.
+    last: Option<u32>,
     group: Group,
     /// Where payloads are put together.
     joined: Vec<u8>,
@@ -310,7 +324,7 @@ impl Peer {
             self.resends[slot].keep(index, &room[..len], now);
         }
         outbox.commit(to, len);
-        let copies = self.ways.mode.copies;
+        let copies = self.ways.copies(slot, about.timestamp, payload);
         self.resends[slot].send_again(index, copies, now);
         self.ways.waiting |= copies > 0;
         Ok(())

@@ -280,6 +280,36 @@ fn what_goes_twice_is_the_same_bytes_20_to_40_ms_later() {
     assert_eq!(house.count(Count::AudioCopied), 20);
 }
 
+/// Which of the datagrams to Bo, in the order in which they first went out, went out again.
+fn repeated(house: &House) -> Vec<usize> {
+    let mut seen: Vec<&[u8]> = vec![];
+    let mut again = vec![];
+    for (_, datagram) in &house.wire {
+        match seen.iter().position(|former| former == datagram) {
+            Some(at) => again.push(at),
+            None => seen.push(datagram),
+        }
+    }
+    again
+}
+
+#[test]
+fn on_a_lossy_way_the_end_of_speech_and_what_follows_a_pause_go_once_more() {
+    for (mode, expected) in [(PLAIN, vec![]), (RED_ONE, vec![4, 5])] {
+        let mut house = House::new();
+        house.set(mode);
+        house.speak(10..14);
+        // Discontinuous transmission begins with a byte, and goes on after 400 ms.
+        let end = house.anna.packet_of(MICROPHONE, 0, OPUS, 14 * FRAME, false, &[0xf8]);
+        house.send(end);
+        house.pass(400);
+        house.speak(34..37);
+        house.pass(100);
+        assert_eq!(repeated(&house), expected);
+        assert_eq!(house.bo.got(SOUND_SLOT).len(), 8, "nobody hears a packet twice");
+    }
+}
+
 #[test]
 fn sound_for_a_starved_viewer_is_joined_to_60_ms_and_never_over_a_gap() {
     let mut house = House::new();
