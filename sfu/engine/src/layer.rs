@@ -1,5 +1,6 @@
 //! A source: one encoding of a microphone, camera or screen, as it arrives.
 
+use crate::ahead::Ahead;
 use crate::clock::{Micros, SourceClock};
 use crate::nack::Gaps;
 use crate::packet::{Codec, Packet};
@@ -10,7 +11,8 @@ use crate::rtp::Unwrapper;
 use crate::store::Store;
 use crate::templates::Templates;
 
-/// A layer that has sent nothing for so long does not exist (CONTRACT, "Sending").
+/// A layer that has sent nothing for so long does not exist (CONTRACT, "Sending"), if it need not make up for a key
+/// frame.
 pub const SILENCE: Micros = 1_000_000;
 /// Browsers send picture packets in order but for the odd one; a gap this old is a loss.
 const PICTURE_WAIT: Micros = 5_000;
@@ -54,6 +56,9 @@ pub struct Layer {
     pub last_packet: Micros,
     /// The same of what was no repair: what its encoder still makes.
     pub last_sent: Micros,
+    pub ahead: Ahead,
+    /// Somebody is to see this layer, or one above it; while nobody is, nothing of it is asked for again.
+    pub wanted: bool,
     /// Width and height in pixels as the newest key frame says; 0 while unknown.
     pub size: (u16, u16),
     templates: Templates,
@@ -98,6 +103,8 @@ impl Layer {
             alive: false,
             last_packet: 0,
             last_sent: 0,
+            ahead: Ahead::default(),
+            wanted: true,
             size: (0, 0),
             templates: Templates::default(),
             unreadable: false,
@@ -226,6 +233,8 @@ impl Layer {
         self.last_packet = now;
         if !repaired {
             self.last_sent = now;
+            let (bytes, key) = (packet.payload.len(), packet.picture.key);
+            self.ahead.on_packet(now, bytes, packet.timestamp, key);
         }
         self.bytes += packet.payload.len() as u64;
         if self

@@ -3,6 +3,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod address;
+mod ahead;
 mod bucket;
 pub mod clock;
 pub mod command;

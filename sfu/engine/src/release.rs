@@ -25,7 +25,7 @@ impl Shard {
             } else if let Some(slot) = viewer.pacer.next_anew() {
                 match viewer.pacer.descends(slot) {
                     true => viewer.slots[slot].wait(),
-                    false => viewer.slots[slot].rest(),
+                    false => viewer.slots[slot].begin_anew(),
                 }
             } else if let Some(held) = viewer.pacer.next() {
                 let sent = self.release_one(now, viewer, &held);
@@ -87,7 +87,7 @@ impl Shard {
             None => {
                 // What follows refers to it.
                 if viewer.slots[slot].showing() == Some(held.source) {
-                    viewer.slots[slot].rest();
+                    viewer.slots[slot].begin_anew();
                 }
                 Err(Count::DropHeldTooLong)
             }

@@ -101,6 +101,10 @@ impl Peer {
                 Some(ssrc) => ssrc,
                 None => continue,
             };
+            if !layer.wanted {
+                layer.gaps.forget();
+                continue;
+            }
             lost.clear();
             layer.gaps.due(now, self.round_trip.get(), &mut lost);
             if !lost.is_empty() {

@@ -287,6 +287,26 @@ impl Shard {
                 self.ask_for_waiting(now, place);
             }
         }
+        for of in [before, feed].into_iter().flatten() {
+            self.note_wanted(of);
+        }
+    }
+
+    /// Notes which layers of a track somebody is to see; `of`: any of them.
+    fn note_wanted(&mut self, of: Feed) {
+        let wanted_by = |&(viewer, slot): &(usize, usize)| {
+            let wanted = self.peers[viewer].as_ref()?.slots[slot].wanted()?;
+            (wanted.peer == of.peer && wanted.track == of.track).then_some(usize::from(wanted.layer))
+        };
+        let track = self.peers[of.peer]
+            .as_ref()
+            .map(|peer| &peer.tracks[usize::from(of.track)]);
+        let top = track.and_then(|track| track.listeners.iter().filter_map(wanted_by).max());
+        if let (Some(top), Some(peer)) = (top, &mut self.peers[of.peer]) {
+            for (number, layer) in peer.tracks[usize::from(of.track)].layers.iter_mut().enumerate() {
+                layer.wanted = number <= top;
+            }
+        }
     }
 
     fn mute(&mut self, peer: PeerId, track: u8, muted: bool) {
@@ -317,7 +337,7 @@ impl Shard {
 
     /// Asks the publishers of all slots of a viewer that wait for a key frame, if the viewer could take one.
     pub(crate) fn ask_for_waiting(&mut self, now: Micros, place: usize) {
-        let mut waiting: Vec<(usize, Feed)> = Vec::new();
+        let mut waiting: Vec<(usize, Feed, bool)> = Vec::new();
         if let Some(viewer) = self.peers[place]
             .as_mut()
             .filter(|viewer| viewer.ready() && !viewer.is_backlogged())
@@ -326,11 +346,15 @@ impl Shard {
                 let waits = slot.waits_for_key_frame() && !viewer.pacer.waits_with(number, slot.wanted());
                 if let (Some(feed), true) = (slot.wanted(), waits) {
                     slot.asked = Some(now);
-                    waiting.push((number, feed));
+                    waiting.push((number, feed, slot.showing().is_some()));
                 }
             }
         }
-        for (slot, feed) in waiting {
+        for (slot, feed, seen) in waiting {
+            // Somebody who sees another layer meanwhile gains nothing by a key frame of one that isn't made.
+            if seen && self.has_stopped(now, feed) {
+                continue;
+            }
             // Only what costs the publisher anything uses patience up.
             let costs = self.peers[feed.peer].as_ref().map_or(false, |publisher| {
                 publisher.tracks[usize::from(feed.track)].can_be_asked()
@@ -414,7 +438,7 @@ impl Shard {
         let id = peer.id;
         for (t, track) in peer.tracks.iter_mut().enumerate() {
             for (l, layer) in track.layers.iter_mut().enumerate() {
-                if layer.alive && now > layer.last_packet + SILENCE {
+                if layer.alive && now > (layer.last_packet + SILENCE).max(layer.ahead.until()) {
                     layer.alive = false;
                     layer.store.forget();
                 }

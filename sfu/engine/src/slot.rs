@@ -89,6 +89,8 @@ pub struct Slot {
     pub rtx_next: u64,
     /// When a key frame was last asked for on behalf of this slot.
     pub asked: Option<Micros>,
+    /// What waits for a key frame waits for one of the layer that is wanted.
+    only_wanted: bool,
     /// The receiver has reported on this SSRC, so it knows to which m-line it belongs.
     pub known_to_receiver: bool,
 }
@@ -139,6 +141,7 @@ impl Slot {
             octets: 0,
             rtx_next: u64::from(rtx_first & 0x7fff) + 1,
             asked: None,
+            only_wanted: false,
             known_to_receiver: false,
         }
     }
@@ -156,6 +159,7 @@ impl Slot {
         }
         self.wanted = feed;
         self.asked = None;
+        self.only_wanted = false;
         let same_track = match (self.showing, feed) {
             (Some((a, _)), Some(b)) => a.peer == b.peer && a.track == b.track,
             _ => false,
@@ -204,6 +208,13 @@ impl Slot {
     pub fn rest(&mut self) {
         self.showing = None;
         self.asked = None;
+        self.only_wanted = false;
+    }
+
+    /// The same, but of no other layer: what was shown is still made, and two key frames would take its room.
+    pub fn begin_anew(&mut self) {
+        self.rest();
+        self.only_wanted = true;
     }
 
     /// Shows nothing until the key frame that has been asked for already.
@@ -221,6 +232,9 @@ impl Slot {
 
     /// Shows `feed` no more until its next key frame, or one of another layer of its track; `false` if it was not shown.
     pub fn leave(&mut self, feed: Feed) -> bool {
+        if self.wanted == Some(feed) {
+            self.only_wanted = false;
+        }
         let shown = self.showing.map_or(false, |(shown, _)| shown == feed);
         if shown {
             self.rest();
@@ -288,7 +302,7 @@ impl Slot {
             return Ok(false);
         }
         // The first picture of somebody may be of another layer: a small one now is better than the right one later.
-        if self.wanted != Some(source.0) && (showing.is_some() || !self.wants_track_of(source.0)) {
+        if self.wanted != Some(source.0) && (showing.is_some() || self.only_wanted || !self.wants_track_of(source.0)) {
             return Err(Count::DropNoListener);
         }
         if !packet.picture.key {

@@ -5,9 +5,11 @@ use crate::command::TRACKS;
 use crate::layer::Layer;
 use crate::packet::Feed;
 use crate::shard::Shard;
+use crate::track::Track;
 
-/// A layer of which nothing has come for so long, while others of its track have, was stopped. A picture that is seen
-/// again after it and a round trip has stood still for less than half a second.
+/// A layer of which nothing has come for so long, while others of its track have, was stopped, if its encoder needn't
+/// have made up for a key frame meanwhile: one that is asked for another then makes up for that too, and so on. A picture
+/// that is seen again after it and a round trip has stood still for less than half a second.
 const STOPPED: Micros = 250_000;
 
 impl Shard {
@@ -20,13 +22,12 @@ impl Shard {
                 Some(peer) => &peer.tracks[number],
                 None => return,
             };
-            let newest = track.layers.iter().map(|layer| layer.last_sent).max().unwrap_or(0);
+            let newest = newest(track);
             if now >= newest + STOPPED {
                 continue;
             }
-            let stopped = |layer: &Layer| layer.alive && newest >= layer.last_sent + STOPPED;
             let layers: Vec<usize> = (1..track.layers.len())
-                .filter(|&layer| stopped(&track.layers[layer]))
+                .filter(|&layer| has_stopped(&track.layers[layer], newest))
                 .collect();
             for layer in layers {
                 let feed = Feed {
@@ -37,6 +38,18 @@ impl Shard {
                 self.leave(feed);
             }
         }
+    }
+
+    /// Whether nothing comes of a feed any more, while other layers of its track do.
+    pub(crate) fn has_stopped(&self, now: Micros, feed: Feed) -> bool {
+        let track = self.peers[feed.peer]
+            .as_ref()
+            .map(|peer| &peer.tracks[usize::from(feed.track)]);
+        track.map_or(false, |track| {
+            let layer = track.layers.get(usize::from(feed.layer));
+            let newest = newest(track);
+            now < newest + STOPPED && layer.map_or(false, |layer| has_stopped(layer, newest))
+        })
     }
 
     fn leave(&mut self, feed: Feed) {
@@ -57,4 +70,13 @@ impl Shard {
             }
         }
     }
+}
+
+/// When a packet of any layer last came first-hand.
+fn newest(track: &Track) -> Micros {
+    track.layers.iter().map(|layer| layer.last_sent).max().unwrap_or(0)
+}
+
+fn has_stopped(layer: &Layer, newest: Micros) -> bool {
+    layer.alive && newest >= (layer.last_sent + STOPPED).max(layer.ahead.until())
 }

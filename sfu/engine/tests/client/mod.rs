@@ -252,6 +252,14 @@ impl Client {
         self.packet_of(CAMERA, layer, VP8, timestamp, true, &payload)
     }
 
+    /// A sealed packet, not sent yet, that goes on with a key frame that `picture` has begun.
+    pub fn part(&mut self, layer: u8, timestamp: u32, picture_id: u16) -> Vec<u8> {
+        let id = picture_id.to_be_bytes();
+        let mut payload = vec![0x80, 0xc0, 0x80 | id[0], id[1], picture_id as u8, 0];
+        payload.extend_from_slice(&[layer; 40]);
+        self.packet_of(CAMERA, layer, VP8, timestamp, true, &payload)
+    }
+
     /// Sealed packets, not sent yet, of one frame of a stream with temporal layers: `key` sets off, `sync` is Y.
     #[allow(clippy::too_many_arguments)]
     pub fn layered(
