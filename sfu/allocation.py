@@ -21,7 +21,7 @@ SILENCE = 2_000
 VOICES_AT_ONCE = 2
 
 # An upgrade needs so much more than it will use, for so long, and so long since the slot's last downgrade; after each
-# upgrade that failed twice as long, up to a minute.
+# upgrade that failed twice as long, up to a minute, and no other slot's is tried meanwhile.
 HEADROOM, HEADROOM_FOR = 1.15, 2.0
 HOLD, LONGEST_HOLD = 10.0, 60.0
 # An upgrade that is taken back within has failed.
@@ -380,6 +380,8 @@ class _Plan:
         since = self.now if past.roomy_since is None else past.roomy_since
         patience, hold = (RESUME_FOR, past.hold) if resumes else (HEADROOM_FOR, max(past.hold, HOLD))
         waited = new or (self.now - since >= patience and self.now - past.lowered >= hold)
+        # What one picture's upgrade has shown of the way holds for the others'.
+        waited = waited and (resumes or not self._failed())
         if not waited or not option.alive or (given and not new):
             self.slots[want.slot] = replace(past, roomy_since=since)
             return False
@@ -387,6 +389,11 @@ class _Plan:
             past, level=level, since=self.now, raised=self.now, roomy_since=None, paused=False
         )
         return True
+
+    def _failed(self) -> bool:
+        """Whether some upgrade failed, and its slot has to wait for longer than after any other downgrade."""
+        pasts = (self.slots[want.slot] for want in self.wants)
+        return any(past.hold > HOLD and self.now - past.lowered < past.hold for past in pasts)
 
     def _first(self, want: Want, new: bool) -> int | None:
         """Where a picture that isn't shown begins: at its lowest layer, or with fewer frames of it."""
