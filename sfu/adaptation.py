@@ -23,9 +23,9 @@ from .place import Place
 from .publishing import UplinkState
 from .quality import Quality, judge
 from .routing import Routing
-from .sound import SoundPolicy
+from .sound import PATIENCE_UP, QUEUED, SoundPolicy
 from .types import Listener
-from .uplinks import UplinkLosses
+from .uplinks import SendersQueues, UplinkLosses
 
 Floats = NDArray[np.float64]
 
@@ -47,8 +47,9 @@ class Adaptation:
     routing: Routing
     _bandwidth: Bandwidth = field(default_factory=Bandwidth)
     _sound_down: SoundPolicy = field(default_factory=SoundPolicy)
-    _sound_up: SoundPolicy = field(default_factory=SoundPolicy)
+    _sound_up: SoundPolicy = field(default_factory=lambda: SoundPolicy(patience=PATIENCE_UP))
     _uplinks: UplinkLosses = field(default_factory=UplinkLosses)
+    _queues: SendersQueues = field(default_factory=SendersQueues)
     _quality: Quality = field(default_factory=Quality)
     _ticks: int = 0
 
@@ -76,6 +77,11 @@ class Adaptation:
         self._pace(estimates, peers)
         self._show(now, peers, places)
         self._sound(now, down, up, peers)
+        for room in {peers[number].room for number in self._queues.update(now, up) if number in peers}:
+            if (place := places.get(room)) is not None:
+                self._ask(now, room, place)
+                for peer in place.peers.values():
+                    self.routing.viewer(room, place, peer)
         if self._ticks % SLOWLY == 0:
             self._uplinks.update(now, up)
             self._downlinks(down, peers)
@@ -100,6 +106,7 @@ class Adaptation:
                 rates=self.routing.rates.of_track(peer.number, CAMERA),
                 screen_rates=self.routing.rates.of_track(peer.number, SCREEN),
                 round_trip=self._uplinks.round_trip.get(peer.number, 0.1),
+                stuck=peer.number in self._queues.stuck,
             )
             if "camera" in place.muted.get(peer.participant, ()):
                 peer.publishing.rest(now)
@@ -165,7 +172,7 @@ class Adaptation:
             up[:, Uplink.PACKETS],
             np.full(len(up), np.nan),
             up[:, Uplink.ROUND_TRIP_US] / 1e6,
-            np.zeros(len(up)),
+            np.where(np.isin(up[:, Uplink.PEER], list(self._queues.stuck)), QUEUED, 0.0),
             red,
         ):
             # Who can't send RED is asked for what is missing, and adds FEC by the reports of loss.

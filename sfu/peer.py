@@ -157,6 +157,9 @@ class Peer:
         expected = not layers or now < self.first_layer[track] + GRACE
         found = {}
         for layer, rid in enumerate(rids):
+            if TRACKS[track] == "camera" and self.publishing.in_trouble and layer not in self.publishing.encodings_on:
+                # What still comes of it stood in the sender's queue, and holds up what is wanted instead.
+                continue
             alive = layer in layers or expected
             if alive or self.publishing.may_come(TRACKS[track], layer, now, COMES_WITHIN):
                 height, payload = self.publishing.declared(TRACKS[track], rid)

@@ -3,7 +3,7 @@
 A layer that nobody has needed for 10 s is switched off, and the set of layers changes at most once in 10 s, because
 switching one on costs key frames on all. Where only viewers with little room watch, the lowest layer is asked to be
 smaller. Where the way up is in trouble, what is above the lowest layer goes first, then the lowest gets smaller, sound
-last.
+last. Where pictures are stuck in the sender's own queue the first step is taken at once.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class UplinkState:
         limitation: its newest `qualityLimitationReason` (W3C webrtc-stats); None while it sends no camera.
         rates: payload of the camera's layers that come now, bit/s by layer; screen_rates: the screen's, None: unknown.
         round_trip: seconds.
+        stuck: its pictures stand in its own queue, see `uplinks.SendersQueues`.
     """
 
     loss: float = math.nan
@@ -75,6 +76,7 @@ class UplinkState:
     rates: Mapping[int, float] = field(default_factory=dict)
     round_trip: float = 0.1
     screen_rates: Mapping[int, float] | None = None
+    stuck: bool = False
 
 
 class Publishing:
@@ -111,7 +113,7 @@ class Publishing:
         step = self._relief.update(now, uplink, self._camera, self._screen)
         # A lone encoding, which can't be switched off, becomes what the lowest layer would be.
         cap = None if step == ALL else CAPS.get(step, self.profile.lowest.bitrate)
-        self._camera.bears(all_layers=step == ALL, cap=cap)
+        self._camera.bears(all_layers=step == ALL, cap=cap, at_once=uplink.stuck)
         self._screen.bears(all_layers=step < SMALLER, cap=None)
         self._camera.update(now, needs.camera, uplink.rates, urgent=urgent)
         self._screen.update(now, needs.screen, uplink.screen_rates, urgent=urgent)
@@ -200,6 +202,7 @@ class _Source:
         self.changed = self.grown = -math.inf
         self.coming_since: float | None = None
         self.top = len(self.rids) - 1
+        self._at_once = False
         self._cap: int | None = None
         self._shrunk = False
         self._needed = [now for _ in self.rids]
@@ -215,8 +218,13 @@ class _Source:
             fresh.on, fresh.changed, fresh._rates = self.on, self.changed, self._rates
         return fresh
 
-    def bears(self, *, all_layers: bool, cap: int | None) -> None:
-        """Takes what the way up bears: all layers or only the lowest, and that with at most `cap` bit/s."""
+    def bears(self, *, all_layers: bool, cap: int | None, at_once: bool = False) -> None:
+        """Takes what the way up bears: all layers or only the lowest, and that with at most `cap` bit/s.
+
+        `at_once`: what it doesn't bear goes off however short ago layers changed. A browser then throws away what
+        waits of it.
+        """
+        self._at_once = at_once
         self.top = len(self.rids) - 1 if all_layers else 0
         self._cap = cap
 
@@ -235,7 +243,8 @@ class _Source:
         if not wanted or (not needs and 0 in self.on):
             # A picture that nobody looks at comes back at once, as the smallest.
             wanted.add(0)
-        if wanted != self.on and now - self.changed >= APART:
+        hurried = self._at_once and max(self.on) > self.top
+        if wanted != self.on and (hurried or now - self.changed >= APART):
             for layer in wanted - self.on:
                 self._since[layer] = self.grown = now
             self.on, self.changed = frozenset(wanted), now
@@ -332,6 +341,10 @@ class _Relief:
 
     def update(self, now: float, uplink: UplinkState, camera: _Source, screen: _Source) -> int:
         """The step from `now` on."""
+        if uplink.stuck and self.step == ALL and camera.reducible:
+            self._lower(LOWEST)
+            self.network = True
+            return self.step
         if camera.waits:
             # What the last step brings shows only once it is taken.
             self._troubled_since = self._slow_since = self._calm_since = None

@@ -29,6 +29,9 @@ HOLD, LONGEST_HOLD = 10.0, 300.0
 RELAPSE = 30.0
 # Seconds. What is lost behind such a queue is lost in it, and more packets would make it longer.
 QUEUED = 0.100
+# Seconds that a publisher's loss must last before they are asked for RED: a way up that becomes narrow loses much for a
+# moment, until its sender has noticed, and has no room for twice the sound afterwards.
+PATIENCE_UP = 2.0
 # Loss is the share over about so many seconds, of at least so many packets.
 MEMORY, ENOUGH = 3.0, 50.0
 
@@ -97,6 +100,7 @@ class _Viewers:
     queued: Floats  # when a queue last stood
     repair: NDArray[np.int64]
     calm_since: Floats  # NaN while it is not calm
+    needy_since: Floats  # NaN while no more repair is needed than there is
     ended: Floats  # when the last repair ended
     hold: Floats
     starved: Bools  # as was told, as is the next
@@ -113,6 +117,7 @@ class _Viewers:
             zeros.copy(),
             np.full(len(number), -np.inf),
             np.zeros(len(number), dtype=np.int64),
+            np.full(len(number), np.nan),
             np.full(len(number), np.nan),
             np.full(len(number), -np.inf),
             np.full(len(number), HOLD),
@@ -136,10 +141,12 @@ class SoundPolicy:
     Attributes:
         starved: viewers, by the engine's number, whose downlink has hardly room for sound; somebody else decides that.
         roomy: those whose downlink has room to spare for what sound takes twice.
+        patience: seconds that more repair must be needed before there is more.
     """
 
     starved: set[int] = field(default_factory=set)
     roomy: set[int] = field(default_factory=set)
+    patience: float = 0.0
     _viewers: _Viewers | None = None
     _at: float = 0.0
 
@@ -176,11 +183,14 @@ class SoundPolicy:
 
         roomy = np.isin(number, list(self.roomy))
         need = needed(loss, round_trip, has_red, roomy)
-        more = need > viewers.repair
+        needy = need > viewers.repair
+        viewers.needy_since[~needy] = np.nan
+        viewers.needy_since[needy & np.isnan(viewers.needy_since)] = now
+        more = needy & (now - viewers.needy_since >= self.patience)
         relapsed = more & (now - viewers.ended < RELAPSE)
         viewers.hold[relapsed] = np.minimum(2 * viewers.hold[relapsed], LONGEST_HOLD)
         viewers.hold[more & ~relapsed & (viewers.repair == 0)] = HOLD
-        viewers.repair = np.maximum(viewers.repair, need)
+        viewers.repair = np.where(more, need, viewers.repair)
 
         calm = (loss < CALM) | (has_red & ~roomy & (round_trip < NEAR) & (loss < LOSSY))
         viewers.calm_since[~calm] = np.nan
@@ -200,6 +210,8 @@ class SoundPolicy:
     def _loss(self, viewers: _Viewers, now: float, lost: Floats, acked: Floats, reported: Floats) -> Floats:
         fade = np.exp(-max(now - self._at, 0.0) / MEMORY)
         self._at = now
+        # What was lost just before a queue was noticed was lost in it too.
+        viewers.recently_lost[viewers.queued >= now] = 0.0
         # What comes late after all makes the count of lost packets fall.
         on_air = viewers.queued < now
         lost_now, acked_now = (lost - viewers.lost) * on_air, (acked - viewers.acked) * on_air

@@ -1,4 +1,4 @@
-"""What is lost on the way from each peer to us, over the last seconds: our own view of a publisher's network."""
+"""What is lost on the way from each peer to us, and what is stuck there: our own view of a publisher's network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,54 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Uplink
+from .engine import CAMERA, Uplink
 
 Floats = NDArray[np.float64]
 
 MEMORY = 3.0
 # Of fewer packets no share is said.
 ENOUGH = 30.0
+# Seconds in which no picture of a layer begins, and looks in which packets of it come nonetheless.
+STANDS, TRICKLES = 0.5, 3
+
+
+@dataclass
+class Queued:
+    """A layer's counts: when a picture last began, and in how many looks packets have come since."""
+
+    frames: float
+    packets: float
+    at: float
+    came: int = 0
+
+
+@dataclass
+class SendersQueues:
+    """Peers whose camera's packets still come, while none of a new picture is among them.
+
+    Their network has become so narrow that what was encoded before waits in the sender's own queue, for seconds, and
+    every smaller picture waits behind it (a browser's pacer lets nothing overtake but sound). A camera that has stopped
+    is another matter: nothing comes of it.
+    """
+
+    stuck: set[int] = field(default_factory=set)
+    _layers: dict[tuple[int, int], Queued] = field(default_factory=dict)
+
+    def update(self, now: float, up: Floats) -> set[int]:
+        """Takes the engine's table of uplinks as `UplinkLosses.update` does, ten times a second; who is newly stuck."""
+        columns = (Uplink.PEER, Uplink.LAYER, Uplink.FRAMES, Uplink.PACKETS, Uplink.REPAIRED)
+        layers: dict[tuple[int, int], Queued] = {}
+        for peer, layer, frames, packets, repaired in up[up[:, Uplink.TRACK] == CAMERA][:, columns].tolist():
+            key = int(peer), int(layer)
+            before = self._layers.get(key)
+            if before is None or frames != before.frames:
+                layers[key] = Queued(frames, packets + repaired, now)
+            else:
+                came = before.came + (packets + repaired > before.packets)
+                layers[key] = Queued(frames, packets + repaired, before.at, came)
+        stuck = {key[0] for key, one in layers.items() if one.came >= TRICKLES and now - one.at >= STANDS}
+        newly, self.stuck, self._layers = stuck - self.stuck, stuck, layers
+        return newly
 
 
 @dataclass

@@ -211,6 +211,23 @@ def test_an_uplink_of_200_kbit_gets_the_lowest_layer_at_its_full_rate() -> None:
     assert phone.sound == 24_000
 
 
+def test_what_is_stuck_in_the_senders_queue_goes_off_at_once_even_right_after_a_change() -> None:
+    asked = Publishing(CAMERA, 0.0)
+    stuck = UplinkState(rates=GOOD, stuck=True)
+    for now in (0.5, 1.0):
+        change = asked.update(now, Needs(BOTH), stuck if now == 1.0 else UplinkState(rates=GOOD))
+    assert [one["active"] for one in change["camera"]["encodings"]] == [True, False]
+    assert asked.in_trouble
+    # The way is tried again after ten calm seconds, and turns out to be as narrow.
+    now = 1.0
+    while asked.encodings_on == {0}:
+        now += TICK
+        asked.update(now, Needs(BOTH), UplinkState(rates={0: 150_000.0}))
+    assert now == pytest.approx(11.5, abs=0.5)
+    asked.update(now + 1, Needs(BOTH), stuck)
+    assert asked.encodings_on == {0}
+
+
 def test_what_comes_well_enough_is_left_on_though_called_limited() -> None:
     phone = Phone(capacity=450_000)
     phone.run(60)

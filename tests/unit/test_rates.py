@@ -7,10 +7,12 @@ import math
 import numpy as np
 from vardrum.sfu.engine import CAMERA, Uplink
 from vardrum.sfu.rates import PACKET_OVERHEAD, LayerRates
-from vardrum.sfu.uplinks import UplinkLosses
+from vardrum.sfu.uplinks import SendersQueues, UplinkLosses
 
 
-def row(peer: int, layer: int, packets: float, size: float, *, lost: float = 0, alive: bool = True) -> list[float]:
+def row(
+    peer: int, layer: int, packets: float, size: float, *, lost: float = 0, alive: bool = True, frames: float = 0
+) -> list[float]:
     values = dict.fromkeys(Uplink, 0.0)
     values |= {
         Uplink.PEER: peer,
@@ -20,6 +22,7 @@ def row(peer: int, layer: int, packets: float, size: float, *, lost: float = 0, 
         Uplink.PACKETS: packets,
         Uplink.BYTES: size,
         Uplink.LOST: lost,
+        Uplink.FRAMES: frames,
         Uplink.ROUND_TRIP_US: 50_000,
     }
     return [values[column] for column in Uplink]
@@ -72,3 +75,20 @@ def test_a_peers_loss_is_that_of_all_it_sends_over_the_last_seconds() -> None:
     assert losses.round_trip[7] == 0.05
     losses.update(20.5, table())
     assert losses.loss == {}
+
+
+def test_pictures_that_trickle_out_of_their_senders_queue_are_stuck_and_a_camera_that_stops_is_not() -> None:
+    queues = SendersQueues()
+    seen = []
+    for tick in range(30):
+        # After a second both begin no more pictures; of 7's packets still come, one in two ticks.
+        frames = 2 * min(tick, 10)
+        packets = 3 * frames + (tick // 2 if tick > 10 else 5)
+        rows = row(7, 1, packets, 0, frames=frames), row(8, 1, 60, 0, frames=frames)
+        if newly := queues.update(tick / 10, table(*rows)):
+            seen.append((tick, newly))
+    ((tick, newly),) = seen
+    assert newly == {7}
+    assert 15 <= tick <= 18
+    assert queues.update(3.0, table(row(7, 1, 100, 0, frames=21))) == set()
+    assert queues.stuck == set()
