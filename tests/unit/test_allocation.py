@@ -98,6 +98,22 @@ def test_each_upgrade_that_failed_makes_the_next_wait_twice_as_long_up_to_a_minu
     assert waits == [20, 40, 60, 60, 60]
 
 
+def test_an_upgrade_that_failed_holds_back_those_of_others() -> None:
+    viewer = Viewer(want(0, Priority.ACTIVE), want(1))
+    viewer.at(TWO_VOICES + 1.2 * (HIGH + LOW), 15)
+    assert viewer.levels == [2, 1]
+    # The second is tried, and is too much for the way.
+    viewer.at(3_000_000, 2.3)
+    assert viewer.levels == [2, 2]
+    viewer.at(TWO_VOICES + HIGH + LOW)
+    assert viewer.levels == [2, 1]
+    viewer.wants[0] = want(0, Priority.ACTIVE, high=None)
+    viewer.at(3_000_000, 1)
+    viewer.wants[0] = want(0, Priority.ACTIVE)
+    assert viewer.at(3_000_000, 15).levels == [1, 1]
+    assert viewer.at(3_000_000, 10).levels == [2, 2]
+
+
 def test_resolution_goes_before_frames_and_frames_before_the_picture() -> None:
     viewer = Viewer(want(0, Priority.ACTIVE), want(1)).at(3_000_000, 30)
     assert viewer.at(TWO_VOICES + LOW + HIGH).levels == [2, 1]

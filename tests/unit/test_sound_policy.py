@@ -48,8 +48,8 @@ def test_a_starved_viewer_gets_few_packets_and_the_repair_beside_it() -> None:
 class Net:
     """Viewers who are sent 100 packets a second, looked at each 100 ms."""
 
-    def __init__(self, *, red: set[int], round_trip: float = 0.3) -> None:
-        self.policy = SoundPolicy()
+    def __init__(self, *, red: set[int], round_trip: float = 0.3, patience: float = 0.0) -> None:
+        self.policy = SoundPolicy(patience=patience)
         self.red = red
         self.round_trip = round_trip
         self.queue = 0.0
@@ -116,6 +116,19 @@ def test_what_is_lost_behind_a_queue_is_not_sent_twice() -> None:
     net.run(2, {1: 0.0, 2: 0.0})
     assert net.modes == {}
     net.run(3, {1: 0.15, 2: 0.15})
+    assert net.modes == {1: TWO, 2: THRICE}
+
+
+def test_what_was_lost_before_its_queue_was_noticed_counts_as_little() -> None:
+    net = Net(red={1}, patience=2.0)
+    net.run(5, {1: 0.0, 2: 0.0})
+    assert net.run(1.5, {1: 0.3, 2: 0.3}) == [], "it may be a moment"
+    net.queue = 0.5
+    net.run(0.1, {1: 0.3, 2: 0.3})
+    net.queue = 0.0
+    assert net.run(5, {1: 0.0, 2: 0.0}) == []
+    began = net.now
+    assert all(at - began > 1.9 for at, _, _ in net.run(4, {1: 0.2, 2: 0.2}))
     assert net.modes == {1: TWO, 2: THRICE}
 
 

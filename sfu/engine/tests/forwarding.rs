@@ -508,6 +508,28 @@ fn the_lowest_layer_is_not_left_because_its_encoder_leaves_frames_out() {
 }
 
 #[test]
+fn of_a_layer_above_all_that_are_wanted_nothing_is_asked_for_again() {
+    for (wanted, asks) in [(1, true), (0, false)] {
+        let mut house = House::new(1);
+        for number in 0..20 {
+            for layer in [0, 1] {
+                let packet = house.picture(layer, number, number == 0 || number == 10);
+                // One of the upper layer is lost after what is wanted has changed.
+                if layer == 0 || number != 15 {
+                    house.anna_sends(packet);
+                }
+            }
+            if number == 8 {
+                house.show(2, PICTURE_SLOT, 1, CAMERA, wanted);
+            }
+            house.pass(50);
+        }
+        let asked = house.anna.count(|p| matches!(p, Packet::Nack { .. }));
+        assert_eq!(asked > 0, asks, "with layer {wanted} wanted {asked} were asked for");
+    }
+}
+
+#[test]
 fn of_a_layer_that_is_stopped_nothing_is_asked_for_again() {
     let mut house = House::new(1);
     let mut asked = Vec::new();
