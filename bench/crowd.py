@@ -60,6 +60,7 @@ class Step:
         sound_missing, sound_heard: packets of sound that were not heard, and were.
         threads: the share of a core that each of the server's threads used, by its name and number.
         bots_rss: bytes that the bots hold, of each participant.
+        sample: figures of people who decode what they get, by name.
     """
 
     visits: int
@@ -81,6 +82,7 @@ class Step:
     sound_heard: int = 0
     threads: Mapping[str, float] = field(default_factory=dict)
     bots_rss: float = 0.0
+    sample: Mapping[str, float] = field(default_factory=dict)
 
     def judge(self) -> list[str]:
         """What is wrong with it; nothing, where it fits."""

@@ -113,6 +113,20 @@ def read_video_frame(frame: av.VideoFrame) -> Seen | None:
     return read_picture(np.asarray(planes[: frame.height, : frame.width], dtype=np.uint8))
 
 
+def likeness(frame: av.VideoFrame, seen: Seen) -> float:
+    """How like a decoded picture is to the one that was sent: PSNR of the brightness in dB, at most 100.
+
+    Args:
+        frame: as large as it was sent.
+        seen: what it says of itself.
+    """
+    size = frame.height, frame.width
+    decoded = frame.to_ndarray(format="yuv420p")[: size[0]].astype(np.float64)
+    sent = picture(seen.person, seen.frame, size[1], size[0])[: size[0]]
+    error = float(np.mean((decoded - sent) ** 2))
+    return 100.0 if error == 0 else min(100.0, float(10 * np.log10(255**2 / error)))
+
+
 def tone_of(person: int) -> float:
     """A person's frequency, in Hz; `TONES` different ones."""
     return FIRST_TONE + TONE_STEP * (person % TONES)

@@ -211,7 +211,7 @@ class SoundPolicy:
         fade = np.exp(-max(now - self._at, 0.0) / MEMORY)
         self._at = now
         # What was lost just before a queue was noticed was lost in it too.
-        viewers.recently_lost[viewers.queued >= now] = 0.0
+        viewers.recently_lost[viewers.queued >= now] = viewers.recently_told[viewers.queued >= now] = 0.0
         # What comes late after all makes the count of lost packets fall.
         on_air = viewers.queued < now
         lost_now, acked_now = (lost - viewers.lost) * on_air, (acked - viewers.acked) * on_air

@@ -18,6 +18,7 @@ from ..bots import Crowd, Sends
 from ..crowd import BOTS_PREFIX, PEOPLE, Measuring, Step
 from ..portal import Portal
 from ..serving import Serving
+from .sample import Sample
 
 JOIN_P95 = 1.0
 CONCEALED = 0.005
@@ -123,6 +124,7 @@ class OwnLab:
         self._program, self._seconds, self._processes, self._sends = program, seconds, processes, sends
         self._stack: AsyncExitStack | None = None
         self._measuring: Measuring | None = None
+        self._sample: Sample | None = None
         self._visits = 0
 
     async def measure(self, visits: int, *, anew: bool) -> Step:
@@ -130,14 +132,20 @@ class OwnLab:
         if anew or self._measuring is None or visits <= self._visits:
             await self.close()
             self._measuring = await self._begin()
+        if self._sample is not None:
+            self._sample.take()
         step = await self._measuring.step(visits, self._seconds)
+        if self._sample is not None:
+            looks = self._sample.take()
+            step.sample = looks.figures()
+            step.problems += looks.judge()
         self._visits = step.visits
         return step
 
     async def close(self) -> None:
         """Everybody leaves and all processes end; may be called twice."""
         measuring, self._measuring, stack, self._stack = self._measuring, None, self._stack, None
-        self._visits = 0
+        self._visits, self._sample = 0, None
         if measuring is not None:
             await measuring.end()
         if stack is not None:
@@ -151,6 +159,8 @@ class OwnLab:
             await stack.enter_async_context(await native.start(self._program, prefix=BOTS_PREFIX))
         serving = await stack.enter_async_context(Serving(folder))
         portal = await stack.enter_async_context(Portal(serving.http, serving.key))
+        if self._sends is None:
+            self._sample = await stack.enter_async_context(Sample(portal))
         return Measuring(serving, crowd, portal, layers=1 if self._sends else LAYERS, sends=self._sends)
 
 
@@ -209,6 +219,7 @@ def figures(
         values[f"{name} join p95 s"] = round(best.join_s(0.95), 3)
         values[f"{name} concealed percent"] = round(100 * concealed(best), 4)
         values[f"{name} added delay p99 ms"] = round(best.delay_ms(0.99), 3)
+        values |= {f"{name} sample {what}": value for what, value in best.sample.items()}
     failing = [(visits, step) for visits, step in done if judge(step, visits)]
     if not failing:
         return values, ["nothing: the largest number that was tried fits"]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from vardrum.bench.aiortc_client import AiortcClient
+from vardrum.bench.aiortc_tracks import Picture
 from vardrum.codecs import media
-from vardrum.tests.support.aiortc_client import AiortcClient
-from vardrum.tests.support.aiortc_tracks import Picture
 from vardrum.tests.support.portal import Invited, Portal, create_key
 from vardrum.tests.support.server import Server
 from vardrum.tests.support.visit import DOCTOR, INTERPRETER, NO_DOCUMENTS, PATIENT, RELATIVE

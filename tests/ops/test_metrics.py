@@ -14,7 +14,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
-from vardrum.tests.support.aiortc_client import AiortcClient
+from vardrum.bench.aiortc_client import AiortcClient
 from vardrum.tests.support.certificates import Certificates
 from vardrum.tests.support.portal import Portal, create_key
 from vardrum.tests.support.prometheus import CONFIG, Prometheus, promtool

@@ -11,8 +11,8 @@ const UNKNOWN: f64 = 0.0625;
 /// and libvpx codes nothing before its buffer of another second holds something again.
 const MOST: Micros = 1_500_000;
 
-/// The time that key frames take at the mean rate of the others, which is what rate controllers of encoders steer by (libvpx:
-/// `rc_buf_sz`, `rc_dropframe_thresh`).
+/// The time that key frames take at the mean rate of the others, which is what rate controllers of encoders steer by
+/// (libvpx: `rc_buf_sz`, `rc_dropframe_thresh`).
 #[derive(Default)]
 pub struct Ahead {
     bytes: f64,

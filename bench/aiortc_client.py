@@ -20,11 +20,11 @@ from aiortc import (
 )
 
 from .aiortc_tracks import NumberedPicture, Tone, Watched, watch
-from .wait import wait_until
+from .waiting import wait_until
 
 
 def on_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-    """This machine's addresses, for aioice: itself it leaves loopback out, and a test has no other to rely on."""
+    """This machine's addresses, for aioice: itself it leaves loopback out, and bots have no other to rely on."""
     return ["127.0.0.1"]
 
 
@@ -95,10 +95,13 @@ class AiortcClient:
         """Until something is so for this client."""
         return await wait_until(condition, deadline=deadline, what=f"person {self.person}: {what}")
 
-    async def join(self, *, pictures: bool = True, codec: str | None = None) -> None:
+    async def join(
+        self, *, pictures: bool = True, codec: str | None = None, film: tuple[int, int, int] | None = None
+    ) -> None:
         """Offers a new connection, as soon as one is let in, and returns when media is connected.
 
         Args:
+            film: width, height and frames a second of the camera; None: as the server asks for.
             codec: MIME type of the only codec that the camera is offered in; None for all that aiortc knows.
         """
         await self.until(lambda: self.state in ("admitted", "identifying"), "let in", deadline=30)
@@ -109,7 +112,7 @@ class AiortcClient:
         self.peer = peer
         camera = self.welcome["send"]["camera"]
         peer.addTransceiver(Tone(self.person), direction="sendonly")
-        picture = NumberedPicture(self.person, camera["width"], camera["height"], camera["frame_rate"])
+        picture = NumberedPicture(self.person, *(film or (camera["width"], camera["height"], camera["frame_rate"])))
         sending = peer.addTransceiver(picture if pictures else "video", direction="sendonly")
         if codec is not None:
             known = RTCRtpSender.getCapabilities("video").codecs
@@ -202,5 +205,5 @@ class AiortcClient:
                 self.participants = {one["id"]: one["display_name"] for one in said["participants"]}
 
 
-# aioice has one list of addresses for the process; every aiortc client in tests is on loopback.
+# aioice has one list of addresses for the process; all of ours are on loopback.
 aioice.ice.get_host_addresses = on_loopback

@@ -12,7 +12,8 @@ import av
 import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
-from vardrum.codecs import media
+
+from ..codecs import media
 
 
 class _Paced(MediaStreamTrack):
@@ -90,11 +91,15 @@ class Watched:
         under: the participant whom the server names for this slot now.
         decoded: pictures since the beginning.
         samples: the last half second of sound, one channel.
+        scored: of every so many pictures how like it is to what was sent is found out; 0: of none.
+        likenesses: those, in dB (`media.likeness`).
     """
 
     under: str | None = None
     pictures: deque[Picture] = field(default_factory=lambda: deque(maxlen=5000))
     decoded: int = 0
+    scored: int = 0
+    likenesses: deque[float] = field(default_factory=lambda: deque(maxlen=5000))
     samples: deque[int] = field(default_factory=lambda: deque(maxlen=media.SAMPLE_RATE // 2))
 
     def tone(self) -> int | None:
@@ -110,7 +115,10 @@ async def watch(track: MediaStreamTrack, into: Watched) -> None:
         except MediaStreamError:
             return
         if isinstance(frame, av.VideoFrame):
-            into.pictures.append(Picture(media.read_video_frame(frame), (frame.width, frame.height), into.under))
+            seen = media.read_video_frame(frame)
+            into.pictures.append(Picture(seen, (frame.width, frame.height), into.under))
             into.decoded += 1
+            if into.scored and seen is not None and into.decoded % into.scored == 0:
+                into.likenesses.append(media.likeness(frame, seen))
         elif isinstance(frame, av.AudioFrame):
             into.samples.extend(media.mono(frame).tolist())
