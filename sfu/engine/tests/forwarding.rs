@@ -461,6 +461,29 @@ fn who_watches_a_layer_that_is_stopped_sees_another_within_half_a_second() {
 }
 
 #[test]
+fn who_sees_another_layer_asks_once_for_one_that_has_stopped() {
+    let mut house = House::new(1);
+    let mut asked = 0;
+    for number in 0..28 {
+        // The upper layer ends, and counts as gone a second later.
+        for layer in if number < 10 { 0..2 } else { 0..1 } {
+            let key = number == 0 || house.anna.count(|p| matches!(p, Packet::Pli { .. })) > 0;
+            let packet = house.picture(layer, number, key);
+            house.anna_sends(packet);
+        }
+        if number >= 10 {
+            asked += house.anna.count(|p| matches!(p, Packet::Pli { .. }));
+        }
+        house.anna.control.clear();
+        house.pass(50);
+    }
+    assert_eq!(
+        asked, 1,
+        "a key frame of what isn't made comes of the other layer, which has begun"
+    );
+}
+
+#[test]
 fn a_layer_whose_encoder_makes_up_for_a_key_frame_is_not_left() {
     let mut house = House::new(1);
     for number in 0..60 {

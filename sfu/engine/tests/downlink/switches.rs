@@ -106,6 +106,22 @@ fn who_wants_a_lower_layer_is_not_sent_an_upper_ones_key_frame_first() {
 }
 
 #[test]
+fn where_pictures_were_dropped_the_wanted_layer_begins_anew_and_no_other() {
+    let mut visit = above();
+    visit.check_pictures();
+    let before = visit.got.len();
+    // Sound alone takes more: what waits is given up.
+    visit.target(20_000);
+    visit.run(2, 1_500);
+    visit.target(0);
+    visit.run(2, 1_000);
+    assert!(visit.shard.counters.get(Count::DropHeldTooLong) > 8);
+    visit.check_pictures();
+    assert!(visit.got.len() > before + 8);
+    assert!(visit.got[before..].iter().all(|got| told(got).layer == 1));
+}
+
+#[test]
 fn a_picture_that_began_to_go_out_before_there_was_a_target_goes_out_whole() {
     for early in 1..8 {
         let mut visit = above();
