@@ -130,7 +130,12 @@ class Node:
             if not persons:
                 return
             place = self._places[room] = Place(Room(max_participants))
+        before = place.room.people.keys()
         place.room.set_people(persons, place.peers)
+        for newcomer in place.room.people.keys() - before:
+            if (peer := place.peers.get(newcomer)) is not None:
+                # Who waited sent nothing, and has as long to begin as somebody who has just connected.
+                peer.started = self._now()
         place.forget_strangers()
         self._routing.room(room, place)
 
@@ -179,22 +184,45 @@ class Node:
         if offer.restart:
             return self._restart(place, participant, offer)
         peer_offer = read_offer(offer.sdp)
-        return self._join(room, place, participant, peer_offer, self._shard_for(place, participant))
-
-    def _shard_for(self, place: Place, participant: str) -> Shard:
-        shard = place.shard if place.peers else None
-        if shard is None:
-            shard = self._running.least_busy()
+        shard = self._shard_for(place)
         if shard.full and participant not in place.known | place.peers.keys():
             self._refused += 1
             raise OfferRefused("overloaded", "there is no room for more people just now; offer again in some seconds")
-        if not place.peers:
-            shard.load.expect(self._now())
-        return shard
+        return self._join(room, place, participant, peer_offer, shard)
+
+    async def prepare(self, room: str, participant: str, offer: Offer, max_participants: int) -> str:
+        """The answer to the offer of somebody who may have no media yet: a peer as on hold, until `people` names them.
+
+        A new peer replaces the former one. At most `max_participants` of a room's peers are such.
+
+        Raises:
+            OfferRefused: the offer breaks the contract, or there is no room (`overloaded`): nothing has changed, and
+                an offer by `join` does as well later on.
+        """
+        peer_offer = read_offer(offer.sdp)
+        place = self._places.get(room) or Place(Room(max_participants))
+        shard = self._shard_for(place)
+        waiting = place.peers.keys() - place.room.people.keys() - {participant}
+        if shard.full or len(waiting) >= max_participants:
+            raise OfferRefused("overloaded", "nobody else is connected ahead just now; offer once you are let in")
+        self._places[room] = place
+        return self._join(room, place, participant, peer_offer, shard)
+
+    def holds(self, room: str, participant: str) -> bool:
+        """Whether there is a peer, with media or without."""
+        place = self._places.get(room)
+        return place is not None and participant in place.peers
+
+    def _shard_for(self, place: Place) -> Shard:
+        if place.peers and place.shard is not None:
+            return place.shard
+        return self._running.least_busy()
 
     def _join(self, room: str, place: Place, participant: str, offer: PeerOffer, shard: Shard) -> str:
         audio, video = new_slots(offer, place.room.max_participants - 1)
         former = place.peers.get(participant)
+        if not place.peers:
+            shard.load.expect(self._now())
         self._remove(place, participant)
         place.shard = shard
         place.known.add(participant)

@@ -1,7 +1,9 @@
 """The most visits at once on Janus (Debian's package) and on our own server, with the same bots and the same traffic.
 
 Both get pictures alone, since the adapter for Janus (`bench/peers/janus.py`) sends no sound, and the same bounds: 95 %
-of those who come have a picture within a second of their offer (Janus: of their wish to subscribe), nothing is lost.
+of those who come have a picture within two seconds of their offer (Janus: of their wish to subscribe), nothing is lost.
+Elsewhere it is one second, which Janus doesn't meet with a single visit: it isn't ready for DTLS when its ICE is, drops
+the first ClientHello, and the next one comes a second later (RFC 6347, section 4.2.4.1).
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from ..peers.janus import Janus
 from ..serving import busy_time, usage
 from . import search
 
+# 95 % have a picture within so many seconds.
+JOIN_P95 = 2.0
 TRAFFIC = Sends(bitrate=500_000, rate=20, packet=1050)
 
 
@@ -51,8 +55,8 @@ async def beside(
     }
     for name, lab in labs.items():
         say(f"  {name}")
-        found[name], done = await search.search(lab, say, first=first, most=most, tries=tries)
-        values, full = search.figures(found[name], done, 1, f"pictures alone server={name} highest")
+        found[name], done = await search.search(lab, say, first=first, most=most, tries=tries, join=JOIN_P95)
+        values, full = search.figures(found[name], done, 1, f"pictures alone server={name} highest", JOIN_P95)
         both.figures |= values
         both.notes += [f"{name} saturated first: {one}" for one in full]
     if found["janus"]:

@@ -63,8 +63,12 @@ def concealed(step: Step) -> float:
     return (step.sound_missing + late) / max(1, step.sound_missing + step.sound_heard)
 
 
-def judge(step: Step, wanted: int) -> list[str]:
-    """Why so many visits don't fit; nothing, where they do."""
+def judge(step: Step, wanted: int, join: float = JOIN_P95) -> list[str]:
+    """Why so many visits don't fit; nothing, where they do.
+
+    Args:
+        join: seconds within which 95 % of those who come must have a picture.
+    """
     found = list(step.problems)
     if step.visits < wanted:
         found.append(f"only {step.visits} of {wanted} visits began")
@@ -72,14 +76,14 @@ def judge(step: Step, wanted: int) -> list[str]:
         found.append(f"{step.lost} packets lost")
     if step.counts["duplicates"]:
         found.append(f"{step.counts['duplicates']} packets came twice")
-    if step.join_s(0.95) >= JOIN_P95:
+    if step.join_s(0.95) >= join:
         found.append(f"95 % had a picture within {step.join_s(0.95):.2f} s only")
     if concealed(step) >= CONCEALED:
         found.append(f"{concealed(step):.2%} of the sound concealed")
     return found
 
 
-def saturated(step: Step, processes: int, cores: int) -> list[str]:
+def saturated(step: Step, processes: int, cores: int, join: float = JOIN_P95) -> list[str]:
     """What is full, what people notice first ahead."""
     found = []
     for name, share in sorted(step.threads.items(), key=lambda one: -one[1]):
@@ -95,7 +99,7 @@ def saturated(step: Step, processes: int, cores: int) -> list[str]:
     if step.drops["socket overflow"] or step.counts["overflow"]:
         overflow = f"server {step.drops['socket overflow']}, bots {step.counts['overflow']} datagrams"
         found.append(f"UDP buffers overflowed: {overflow}")
-    if step.join_s(0.95) >= JOIN_P95:
+    if step.join_s(0.95) >= join:
         found.append(f"join time: p95 {step.join_s(0.95):.2f} s at {step.arriving:.1f} people a second")
     return found or ["nothing that is measured here"]
 
@@ -165,7 +169,13 @@ class OwnLab:
 
 
 async def search(
-    lab: Lab, say: Callable[[str], None], *, first: int = FIRST, most: int = MOST, tries: int = TRIES
+    lab: Lab,
+    say: Callable[[str], None],
+    *,
+    first: int = FIRST,
+    most: int = MOST,
+    tries: int = TRIES,
+    join: float = JOIN_P95,
 ) -> tuple[int, list[tuple[int, Step]]]:
     """The highest number of visits that fit, and every number that was tried with what was measured; closes the lab."""
     done: list[tuple[int, Step]] = []
@@ -175,7 +185,7 @@ async def search(
         nonlocal failed
         step = await lab.measure(visits, anew=failed)
         done.append((visits, step))
-        problems = judge(step, visits)
+        problems = judge(step, visits, join)
         failed = bool(problems)
         say(line(visits, step))
         for problem in problems[:4]:
@@ -208,11 +218,15 @@ def each(step: Step) -> dict[str, float]:
 
 
 def figures(
-    found: int, done: Sequence[tuple[int, Step]], processes: int, name: str = "highest"
+    found: int,
+    done: Sequence[tuple[int, Step]],
+    processes: int,
+    name: str = "highest",
+    join: float = JOIN_P95,
 ) -> tuple[dict[str, float], list[str]]:
     """Figures of the highest number of visits, and what saturated first: at the smallest number that didn't fit."""
     values: dict[str, float] = {f"{name} visits": found}
-    fitting = [step for visits, step in done if visits == found and not judge(step, visits)]
+    fitting = [step for visits, step in done if visits == found and not judge(step, visits, join)]
     if fitting:
         best = fitting[-1]
         values |= {f"{name} {what}": value for what, value in each(best).items()}
@@ -220,7 +234,7 @@ def figures(
         values[f"{name} concealed percent"] = round(100 * concealed(best), 4)
         values[f"{name} added delay p99 ms"] = round(best.delay_ms(0.99), 3)
         values |= {f"{name} sample {what}": value for what, value in best.sample.items()}
-    failing = [(visits, step) for visits, step in done if judge(step, visits)]
+    failing = [(visits, step) for visits, step in done if judge(step, visits, join)]
     if not failing:
         return values, ["nothing: the largest number that was tried fits"]
-    return values, saturated(min(failing, key=lambda one: one[0])[1], processes, len(os.sched_getaffinity(0)))
+    return values, saturated(min(failing, key=lambda one: one[0])[1], processes, len(os.sched_getaffinity(0)), join)

@@ -68,6 +68,14 @@ class OfferSaid(ClientMessage):
     restart: bool
 
 
+class PrepareSaid(ClientMessage):
+    """As `offer`, of somebody who waits: a peer without media, which is theirs once they are let in."""
+
+    type: Literal["prepare"]
+    id: int = Field(ge=0, le=SAFE_INTEGER)
+    sdp: str = Field(max_length=MESSAGE_LIMIT)
+
+
 class WishSaid(ClientMessage):
     """A picture on screen; `max_height` in pixels, its shorter side."""
 
@@ -192,6 +200,7 @@ class RoomDecision(ClientMessage):
 AfterHello = (
     Ping
     | OfferSaid
+    | PrepareSaid
     | Wishes
     | Muted
     | ChatSaid

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from ...sfu.types import Offer
-from ..visits.rules import INSIDE
+from ..visits.rules import INSIDE, State
 from ..visits.values import Actor, Function, Participant, RoomSnapshot, Session, Verb
 from . import client_messages as heard
 from . import server_messages as said
@@ -83,6 +83,8 @@ class Conversation:
                 self._client.say(said.Pong(id=message.id))
             case heard.OfferSaid():
                 await self._offer(present, message)
+            case heard.PrepareSaid():
+                await self._prepare(present, message)
             case heard.Wishes():
                 present.wishes = message
                 self._room.wish(present)
@@ -149,11 +151,7 @@ class Conversation:
     async def _offer(self, present: Present, offer: heard.OfferSaid) -> None:
         if present.state not in INSIDE:
             raise Declined("not-allowed", "an offer is for people who are admitted or identifying")
-        if not self._room.by_video:
-            raise Declined("not-allowed", "this visit was booked without sound and pictures")
-        if offer.id <= self._client.last_offer:
-            raise Declined("bad-offer", f"the id must grow; the last one was {self._client.last_offer}")
-        self._client.last_offer = offer.id
+        self._count(offer.id)
         room, key, node = self._room, present.key, self._room.node
         self._client.offering = True
         try:
@@ -171,9 +169,42 @@ class Conversation:
             self._client.offering = False
             room.publish()
 
+    async def _prepare(self, present: Present, offer: heard.PrepareSaid) -> None:
+        """Connects somebody who waits, so that being let in costs one way through the network instead of five."""
+        if present.state != State.WAITING:
+            raise Declined("not-allowed", "one prepares while one waits; whoever is inside makes an offer")
+        if present.key != present.participant:
+            raise Declined("not-allowed", "this person's place is another browser's")
+        self._count(offer.id)
+        room, key, node = self._room, present.key, self._room.node
+        snapshot = room.snapshot
+        if snapshot is None:
+            return
+        sdp = await node.prepare(room.id, key, Offer(offer.id, offer.sdp), snapshot.max_participants)
+        if present.state != State.WAITING or present.key != key or room.present.get(self._session) is not present:
+            # Somebody decided while the answer was made. Who was let in offers anew: this peer would come too late.
+            node.drop(room.id, key)
+            return
+        present.presence.dropped()
+        present.prepared = True
+        self._client.say(said.Answer(id=offer.id, sdp=sdp))
+        self._renewed(present)
+
+    def _count(self, id: int) -> None:
+        """What an offer of either kind must meet; its id is used up from here on."""
+        if not self._room.by_video:
+            raise Declined("not-allowed", "this visit was booked without sound and pictures")
+        if id <= self._client.last_offer:
+            raise Declined("bad-offer", f"the id must grow; the last one was {self._client.last_offer}")
+        self._client.last_offer = id
+
     def _joined(self, present: Present) -> None:
-        """A new peer knows nothing of what its participant said before; a page that was loaded anew neither."""
         present.presence.joined(self._room.now())
+        present.prepared = False
+        self._renewed(present)
+
+    def _renewed(self, present: Present) -> None:
+        """A new peer knows nothing of what its participant said before; a page that was loaded anew neither."""
         for source in SOURCES:
             if source not in self._client.said_muted and source not in present.muted_by:
                 present.muted[source] = False

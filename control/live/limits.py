@@ -36,6 +36,7 @@ class Bucket:
 # contract has clients send one each second at most. Typing comes each 300 ms or per key, whichever is later.
 RATES: Mapping[str, Rate] = {
     "offer": Rate(5, 1.5),
+    "prepare": Rate(3, 0.2),
     "chat": Rate(10, 2),
     "typing": Rate(30, 15),
     "wishes": Rate(30, 10),

@@ -33,6 +33,10 @@ class Presence:
         """The node has a new peer, which has not been heard yet."""
         self.peer, self.media, self.began = True, False, now
 
+    def let_in(self, now: float) -> None:
+        """The peer that was made ready while this arrival waited counts from now on, whether it was heard or not."""
+        self.peer, self.began = True, now
+
     def dropped(self) -> None:
         """The node holds no peer any more."""
         self.peer = self.media = False

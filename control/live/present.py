@@ -53,6 +53,8 @@ class Present:
         waits_since: when it began to wait for a host, also while it is being identified; None on hold.
         expected: since when its first media is awaited, seconds, monotonic.
         relay: what it was told of the TURN server.
+        prepared: the node's peer was made while this arrival waits, and doesn't count yet: a network that lets no
+            media through makes nobody lost who only waits.
         called: it is written down that this person needs to be phoned, and hosts have been told.
     """
 
@@ -76,4 +78,5 @@ class Present:
     waits_since: datetime | None = None
     expected: float | None = None
     relay: Relay | None = None
+    prepared: bool = False
     called: bool = False

@@ -161,9 +161,22 @@ class LiveRoom:
         if arrival.state in _PEERLESS and former is not None and former not in _PEERLESS:
             self.node.drop(self.id, present.key)
             present.presence.dropped()
+            present.prepared = False
             self.care.gone(present)
+        if arrival.state in INSIDE and present.prepared:
+            self._let_in(present)
         self._time(arrival, present, former)
         self._own_the_name(arrival, present)
+
+    def _let_in(self, present: Present) -> None:
+        """Somebody who waited gets media, by the peer that was made ready where there still is one."""
+        present.prepared = False
+        if self.node.holds(self.id, present.key):
+            present.presence.let_in(self.now())
+            if present.presence.media:
+                self._timings.join.observe(0.0)
+            else:
+                present.expected = self.now()
 
     def _time(self, arrival: Arrival, present: Present, former: State | None) -> None:
         """Measures how long somebody waited, and begins to measure how long media take them."""
@@ -199,6 +212,7 @@ class LiveRoom:
             # A browser that has left, or waits, and isn't the participant's any more.
             self.node.drop(self.id, holder.key)
             holder.presence.dropped()
+            holder.prepared = False
             holder.key = holder.session
         present.key = arrival.participant
         if present.client is not None and self.snapshot is not None:
@@ -293,7 +307,7 @@ class LiveRoom:
         self._relays.returned(present)
         welcome = self.node.welcome(self.id, present.key, client.device, self.snapshot.max_participants)
         client.say(views.welcome(self.snapshot, present.participant, present.state, welcome))
-        present.presence.hello(self.now(), welcome.media == "kept")
+        present.presence.hello(self.now(), welcome.media == "kept" and not present.prepared)
         if welcome.media == "new" and present.state in INSIDE:
             present.expected = self.now()
         present.slots = self.node.slots(self.id, present.key)

@@ -133,7 +133,7 @@ class Ended(ServerMessage):
 
 
 class Answer(ServerMessage):
-    """The answer to the offer with that `id`."""
+    """The answer to the `offer` or `prepare` with that `id`."""
 
     type: Literal["answer"] = "answer"
     id: int

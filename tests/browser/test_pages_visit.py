@@ -6,7 +6,7 @@ import pytest
 from vardrum.tests.support.page import Page
 from vardrum.tests.support.portal import Invited, Portal
 from vardrum.tests.support.tabs import Window, becomes, eventually, raw, says
-from vardrum.tests.support.visit import DOCTOR, PATIENT, admit, arrive, come, leave, until
+from vardrum.tests.support.visit import DOCTOR, NO_DOCUMENTS, PATIENT, admit, arrive, come, leave, until
 
 
 def entry(who: Invited) -> str:
@@ -53,7 +53,9 @@ SLOW_TO_OFFER = """(() => {
 @pytest.mark.timeout(120)
 async def test_a_slot_named_before_the_browser_knows_it_shows_its_picture(portal: Portal, window: Window) -> None:
     doctor, patient, host, page = await at_the_door(portal, window)
-    await page.evaluate(SLOW_TO_OFFER)
+    await becomes(page, "vardrum.ready", "the patient is connected ahead")
+    # What was connected ahead is lost in just that moment, so that the page makes an offer after all.
+    await page.evaluate(f"recorder.connections.at(-1).close(), {SLOW_TO_OFFER}")
     await admit(host, patient)
     await becomes(page, "recorder.received.some((m) => m.type === 'answer')", "the server has answered")
     assert await page.evaluate("vardrum.peerConnection.localDescription") is None
@@ -89,6 +91,29 @@ async def test_a_document_is_looked_at_recorded_and_then_the_patient_is_let_in(p
     await says(host, "inside-entry", "ID document shown")
     await becomes(page, picture(doctor, "live"), "the same connection goes on")
     assert await page.evaluate("vardrum.offers.length") == 1, "being admitted needs no second offer"
+
+
+@pytest.mark.timeout(120)
+async def test_who_waits_is_connected_ahead_and_shows_nothing_until_they_are_let_in(
+    portal: Portal, window: Window
+) -> None:
+    doctor, patient = await portal.book([DOCTOR, PATIENT], **NO_DOCUMENTS)
+    host, page = await window.open(doctor.name, width=1200), await window.open(patient.name, width=390, height=844)
+    await arrive(page, patient.join_url)
+    await becomes(page, "vardrum.ready", "connected while nobody is there yet")
+    connection = "recorder.connections.at(-1)"
+    assert await page.evaluate(f"{connection}.getSenders().every((one) => !one.track)"), "nothing is sent"
+    assert await page.evaluate("vardrum.peerConnection === null"), "and nothing shown as a call"
+    await arrive(host, await portal.vouched_url(doctor), into="admitted")
+    await page.evaluate(f"void (window.ahead = {connection})")
+    await admit(host, patient)
+    await until(page, "admitted")
+    await becomes(page, picture(doctor, "live"), "the patient sees the doctor")
+    await becomes(host, picture(patient, "live"), "the doctor sees the patient")
+    assert await page.evaluate("vardrum.peerConnection === window.ahead"), "by the connection that stood already"
+    said = "recorder.sent.filter((one) => ['offer', 'prepare'].includes(one.type)).map((one) => one.type)"
+    assert await page.evaluate(said) == ["prepare"]
+    assert await page.evaluate("recorder.errors") == []
 
 
 @pytest.mark.timeout(120)

@@ -1,12 +1,14 @@
-// The connection that carries a visit's media: made, offered, answered, given up. It is made ready while one waits, so
-// that being let in costs no more than the way to the server and back.
+// The connection that carries a visit's media: made, offered, answered, given up. While one waits it is made ready and
+// connected ahead, without media, so that being let in costs no way to the server and back at all.
 
 import { Call } from "./call.js";
 
 export class Calling {
   current = null;
   offers = []; // {id, restart, at, answered}, performance.now()
-  #ready = null; // {call, key}: hasn't been offered yet
+  #ready = null; // {call, key, ahead}: for the next `begin`; `ahead` once the server was asked to take it already
+  #aheadId = null; // of the last `prepare`
+  #alone = false; // being connected ahead didn't work on this websocket
   #iceServers = [];
   #does;
 
@@ -21,10 +23,47 @@ export class Calling {
   /** Makes one ready that fits `welcome`. It sends nothing and holds no track, and no socket is opened for it yet. */
   prepare({ slots, send }) {
     const key = JSON.stringify([slots, send]);
-    if ((this.current && !this.current.failed) || this.#ready?.key === key) return;
+    if ((this.current && !this.current.failed) || this.#ready?.ahead || this.#ready?.key === key) return;
     this.#ready?.call.close();
-    this.#ready = { call: new Call({ slots, send }), key };
-    this.#ready.call.prepare();
+    const ready = { call: new Call({ slots, send }), key, ahead: false };
+    this.#ready = ready;
+    ready.call.addEventListener("state", () => {
+      if (!ready.ahead || !ready.call.failed || ready !== this.#ready) return;
+      // Perhaps a network that lets it through by a relay only, of which one hears when one is let in.
+      this.#giveUp();
+      this.prepare({ slots, send });
+    });
+    ready.call.prepare();
+  }
+
+  /** While one waits: connects what is ready. The server holds it without media until it lets one in. */
+  async connect() {
+    const ready = this.#ready;
+    if (!ready || ready.ahead || this.#alone) return;
+    ready.ahead = true;
+    const offer = await ready.call.offer(false).catch(() => null);
+    if (ready !== this.#ready) return;
+    if (!offer || !this.#does.send({ type: "prepare", id: offer.id, sdp: offer.sdp })) return this.#giveUp();
+    this.#aheadId = offer.id;
+    this.#note(offer);
+  }
+
+  /** Whether one is connected already, and only waits to be let in. */
+  get ready() {
+    return this.#ready?.ahead === true && this.#ready.call.connected;
+  }
+
+  /** A new websocket: what was said on the former one is never answered. */
+  again() {
+    this.current?.forget();
+    if (this.#ready?.ahead && !this.#ready.call.answered) this.#giveUp();
+    this.#alone = false;
+  }
+
+  /** A `send` message. */
+  apply(change) {
+    void this.current?.apply(change);
+    if (this.#ready?.ahead) void this.#ready.call.apply(change);
   }
 
   /** As in `admitted`: for the next offer, whether it restarts ICE or is a new connection's. */
@@ -33,12 +72,13 @@ export class Calling {
     if (this.current) this.current.iceServers = iceServers;
   }
 
-  /** A new connection, and its offer. */
+  /** A new connection, and its offer; none where one is connected already. */
   begin({ slots, send }) {
     const ready = this.#ready;
     this.#ready = null;
     this.drop();
-    const fits = ready?.key === JSON.stringify([slots, send]);
+    const connected = ready?.ahead === true && ready.call.connected;
+    const fits = connected || (ready?.ahead === false && ready.key === JSON.stringify([slots, send]));
     if (!fits) ready?.call.close();
     this.current = fits ? ready.call : new Call({ slots, send });
     const call = this.current;
@@ -49,7 +89,7 @@ export class Calling {
       this.#does.state();
     });
     this.#does.began(call);
-    void this.offer(false);
+    if (!connected) void this.offer(false);
   }
 
   drop() {
@@ -67,8 +107,7 @@ export class Calling {
       const offer = await call.offer(restart);
       if (call !== this.current) return;
       if (!this.#does.send({ type: "offer", ...offer })) return call.forget(offer.id);
-      this.offers.push({ id: offer.id, restart, at: performance.now(), answered: null });
-      if (this.offers.length > 100) this.offers.shift();
+      this.#note(offer);
     } catch {
       call.forget();
     }
@@ -76,7 +115,7 @@ export class Calling {
 
   /** The server's answer; whether it was taken. */
   async answered(id, sdp) {
-    const call = this.current;
+    const call = this.#ready?.call.pending?.id === id ? this.#ready.call : this.current;
     const offer = this.offers.find((one) => one.id === id);
     if (offer) offer.answered = performance.now();
     try {
@@ -84,8 +123,16 @@ export class Calling {
     } catch {
       // An answer that this browser can't take: another connection may do better, after the usual second.
       if (call === this.current) call.close();
+      if (call === this.#ready?.call) this.#giveUp();
       return false;
     }
+  }
+
+  /** The server refused what has this `re`; whether that was a `prepare`, which one does without. */
+  declined(re) {
+    if (re !== this.#aheadId && re !== "prepare") return false;
+    if (this.#ready?.call.pending) this.#giveUp();
+    return true;
   }
 
   /** The server refused what has this `re`; whether that was the offer. */
@@ -96,5 +143,16 @@ export class Calling {
     this.current.forget(offer.id);
     this.current.close();
     return true;
+  }
+
+  #giveUp() {
+    this.#alone = true;
+    this.#ready.call.close();
+    this.#ready = null;
+  }
+
+  #note({ id, restart }) {
+    this.offers.push({ id, restart, at: performance.now(), answered: null });
+    if (this.offers.length > 100) this.offers.shift();
   }
 }

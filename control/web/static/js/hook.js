@@ -11,6 +11,7 @@
 //                   "blank" | null}]
 //   wishes          what was last wished for: {show: [{participant, source, max_height}], pin?}
 //   peerConnection  the RTCPeerConnection, or null
+//   ready           while one waits: whether one is connected already, without media
 //   online, silent  whether the websocket is up; whether no packets come
 //   offers          [{id, restart, at, answered}]: when offers went out and were answered, performance.now()
 // }
@@ -55,6 +56,9 @@ export function expose(read) {
     },
     get peerConnection() {
       return read().visit?.call?.peerConnection ?? null;
+    },
+    get ready() {
+      return read().visit?.ready ?? false;
     },
     get online() {
       return read().visit?.online ?? false;

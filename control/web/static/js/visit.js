@@ -104,6 +104,11 @@ export class Visit extends EventTarget {
     return this.#calling.current;
   }
 
+  /** Whether media will flow the moment one is let in. */
+  get ready() {
+    return this.#calling.ready;
+  }
+
   /** [{id, restart, at, answered}], performance.now(). */
   get offers() {
     return this.#calling.offers;
@@ -271,9 +276,9 @@ export class Visit extends EventTarget {
       this.me = message.participant;
       this.quality.again();
       this.#restart.over();
-      this.call?.forget(); // its answer would have come on the former websocket
+      this.#calling.again();
       if (message.media === "new") this.#calling.drop();
-      else void this.call?.apply(message.send);
+      else this.#calling.apply(message.send);
       this.#devices.capture(pictureOf(message.send.camera));
       if (this.askLater) this.askLater = !this.#socket.send({ type: "help", kind: "phone" });
       this.#say("welcome");
@@ -301,7 +306,7 @@ export class Visit extends EventTarget {
       this.#say("people");
     },
     send: ({ type: _, ...change }) => {
-      void this.call?.apply(change);
+      this.#calling.apply(change);
       if (this.#welcome) {
         for (const [source, values] of Object.entries(change)) {
           this.#welcome.send[source] = { ...this.#welcome.send[source], ...values };
@@ -346,10 +351,8 @@ export class Visit extends EventTarget {
       this.#calling.drop();
       this.#devices.stop();
     }
-    // Whoever waits is ready for the moment in which they are let in; it takes a slow phone some tenths of a second.
-    if (type === "waiting" && this.video) {
-      setTimeout(() => this.state === "waiting" && this.#calling.prepare(this.#welcome));
-    }
+    // Whoever waits is ready for the moment in which they are let in: it takes a slow phone and a long way a second.
+    if (type === "waiting") setTimeout(() => this.#ready());
     if (type === "admitted") this.wasIn = true;
     if (type === "ended" || type === "removed") this.#doorway.joined = false;
     if (!WITH_MEDIA.includes(type)) {
@@ -371,7 +374,13 @@ export class Visit extends EventTarget {
     this.#tracks();
   }
 
-  // A new connection, and its offer.
+  #ready() {
+    if (this.state !== "waiting" || !this.video) return;
+    this.#calling.prepare(this.#welcome);
+    void this.#calling.connect();
+  }
+
+  // A new connection, and its offer where it needs one.
   #begin() {
     if (this.#welcome && this.video && WITH_MEDIA.includes(this.state)) this.#calling.begin(this.#welcome);
     else this.#calling.drop();
@@ -392,6 +401,7 @@ export class Visit extends EventTarget {
   }
 
   #refused(code, detail, re) {
+    if (this.#calling.declined(re)) return this.#ready();
     if (this.#calling.refused(re)) {
       this.full = code === "overloaded";
       if (this.full) this.#recovery.patience(RETRY_FULL * (0.75 + Math.random() / 2)); // not everyone at once
