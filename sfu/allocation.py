@@ -24,8 +24,11 @@ VOICES_AT_ONCE = 2
 # upgrade that failed twice as long, up to a minute, and no other slot's is tried meanwhile.
 HEADROOM, HEADROOM_FOR = 1.15, 2.0
 HOLD, LONGEST_HOLD = 10.0, 60.0
-# An upgrade that is taken back within has failed.
-FAILED_WITHIN = 10.0
+# An upgrade that is taken back within has failed. Each change costs a key frame of all layers, and everybody who sees
+# that publisher half a second of frames.
+FAILED_WITHIN = 20.0
+# Until an upgrade has been carried for so long, no other slot's is tried: what fails then fails once.
+TRIED_FOR = 1.5
 # Where the lowest layers don't fit, frames go after so long: for a moment the pacer leaves them out by itself.
 FRAMES_AFTER = 1.0
 # A picture is paused when it has not fitted for so long; longer while its publisher may still make it smaller.
@@ -381,7 +384,7 @@ class _Plan:
         patience, hold = (RESUME_FOR, past.hold) if resumes else (HEADROOM_FOR, max(past.hold, HOLD))
         waited = new or (self.now - since >= patience and self.now - past.lowered >= hold)
         # What one picture's upgrade has shown of the way holds for the others'.
-        waited = waited and (resumes or not self._failed())
+        waited = waited and (resumes or not (self._failed() or self._tries()))
         if not waited or not option.alive or (given and not new):
             self.slots[want.slot] = replace(past, roomy_since=since)
             return False
@@ -389,6 +392,11 @@ class _Plan:
             past, level=level, since=self.now, raised=self.now, roomy_since=None, paused=False
         )
         return True
+
+    def _tries(self) -> bool:
+        """Whether some picture is larger since a moment ago, and may still turn out not to fit."""
+        pasts = (self.slots[want.slot] for want in self.wants)
+        return any(past.level > LOWEST and self.now - past.raised < TRIED_FOR for past in pasts)
 
     def _failed(self) -> bool:
         """Whether some upgrade failed, and its slot has to wait for longer than after any other downgrade."""
