@@ -72,6 +72,8 @@ struct Line {
     /// The picture of the newest packet that has gone out: its source and timestamp.
     present: Option<((Feed, u32), u32)>,
     key_at: Option<Micros>,
+    /// When it was last its turn, by `Pacer::turns`.
+    turn: u64,
 }
 
 /// One downlink's pacer; without a target it is out of the way.
@@ -87,6 +89,8 @@ pub struct Pacer {
     lines: Vec<Line>,
     /// The slot that a packet last went out in.
     begun: Option<usize>,
+    /// How often a picture has begun to go out after it had waited.
+    turns: u64,
     /// Some line is to begin anew.
     anew: bool,
     /// Dropped for another reason than age, and not counted yet.
@@ -286,13 +290,21 @@ impl Pacer {
     }
 
     /// The next packet in line, which goes out now: the next of a picture that has begun to go out, for half of two
-    /// pictures is nothing to see, else the one that has waited longest.
+    /// pictures is nothing to see; else slots take turns, picture by picture. A picture that is shown larger from now on
+    /// fills the line for half a second, and the others' small ones would be too old behind it.
     pub fn next(&mut self) -> Option<Held> {
         let begun = self.begun.filter(|&slot| self.lines[slot].held > 0).and_then(|slot| {
             let at = self.held.iter().position(|held| held.slot == slot)?;
             Some(at).filter(|&at| self.held[at].picture() == self.lines[slot].present)
         });
-        let held = self.held.remove(begun.unwrap_or(0))?;
+        let place = begun.or_else(|| {
+            let places = self.held.iter().enumerate();
+            let (place, next) = places.min_by_key(|(place, held)| (self.lines[held.slot].turn, *place))?;
+            self.turns += 1;
+            self.lines[next.slot].turn = self.turns;
+            Some(place)
+        });
+        let held = self.held.remove(place?)?;
         self.lines[held.slot].held -= 1;
         self.begun = Some(held.slot);
         Some(held)

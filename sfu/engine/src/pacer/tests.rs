@@ -313,3 +313,36 @@ fn a_picture_that_has_begun_ends_before_another_slots() {
     }
     assert_eq!(order, [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (0, 4)]);
 }
+
+#[test]
+fn slots_take_turns_picture_by_picture() {
+    let mut pacer = Pacer::new(3);
+    pacer.set_target(0, 100_000);
+    // A picture is shown larger, in two packets each; then the others' small ones come.
+    for sequence in 1..=8 {
+        pacer.hold(
+            0,
+            0,
+            SOURCE,
+            &packet(sequence, (sequence as u32 + 1) / 2, sequence <= 2),
+        );
+    }
+    for slot in [1, 2] {
+        pacer.hold(0, slot, SOURCE, &packet(1, 1, false));
+        pacer.hold(0, slot, SOURCE, &packet(2, 2, false));
+    }
+    let mut order = Vec::new();
+    while let Some(held) = pacer.next() {
+        pacer.on_picture(
+            0,
+            held.slot,
+            held.source,
+            &packet(held.sequence, held.timestamp, held.key),
+        );
+        order.push((held.slot, held.sequence));
+    }
+    let small = [(1, 1), (2, 1), (0, 3), (0, 4), (1, 2), (2, 2)];
+    assert_eq!(order[..2], [(0, 1), (0, 2)]);
+    assert_eq!(order[2..8], small);
+    assert_eq!(order[8..], [(0, 5), (0, 6), (0, 7), (0, 8)]);
+}
