@@ -20,8 +20,9 @@ OFF_AFTER, APART = 10.0, 10.0
 # No layer is asked for with less, bit/s; rates are asked for in such steps.
 LEAST, STEP = 50_000, 10_000
 # With so little of its rate the lowest layer gets smaller, with so much as large as it was: a coder that has too few
-# bits for its pixels leaves frames out, and frames are what is kept (EN 301 549 V3.2.1, 6.5.3).
-SMALLER_BELOW, LARGE_FROM, SMALLER_BY = 0.7, 0.85, 4 / 3
+# bits for its pixels leaves frames out, and frames are what is kept (EN 301 549 V3.2.1, 6.5.3). Another size takes key
+# frames of all layers, which cost frames too.
+SMALLER_BELOW, LARGE_FROM, SMALLER_BY = 0.6, 0.85, 4 / 3
 # A lower rate that differs by more than this share is asked for after 1 s, a higher one after 5.
 DIFFERS, DOWN_AFTER, UP_AFTER = 0.15, 1.0, 5.0
 # A layer that is on and hasn't come for so long, while another does, isn't asked for again for a while, twice as

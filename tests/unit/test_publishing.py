@@ -192,7 +192,7 @@ def test_with_few_bits_the_lowest_layer_gets_smaller_and_keeps_its_frames() -> N
         scale: float = lowest["scaleResolutionDownBy"]
         return scale
 
-    assert [scale_after(useful) for useful in (None, 110_000, 90_000, 120_000, 140_000)] == [1.5, 1.5, 2.0, 2.0, 1.5]
+    assert [scale_after(useful) for useful in (None, 100_000, 80_000, 120_000, 140_000)] == [1.5, 1.5, 2.0, 2.0, 1.5]
 
 
 def test_need_that_swings_is_asked_for_once() -> None:

@@ -48,6 +48,7 @@ pub struct Held {
     pub anew: bool,
     timestamp: u32,
     key: bool,
+    bytes: u16,
     pub since: Micros,
 }
 
@@ -72,8 +73,8 @@ struct Line {
     /// The picture of the newest packet that has gone out: its source and timestamp.
     present: Option<((Feed, u32), u32)>,
     key_at: Option<Micros>,
-    /// When it was last its turn, by `Pacer::turns`.
-    turn: u64,
+    /// Bytes that have gone out after they had waited, counted from where the others were when it began to wait.
+    spent: u64,
 }
 
 /// One downlink's pacer; without a target it is out of the way.
@@ -89,8 +90,8 @@ pub struct Pacer {
     lines: Vec<Line>,
     /// The slot that a packet last went out in.
     begun: Option<usize>,
-    /// How often a picture has begun to go out after it had waited.
-    turns: u64,
+    /// What had been spent by the line whose picture was the last to begin.
+    spent: u64,
     /// Some line is to begin anew.
     anew: bool,
     /// Dropped for another reason than age, and not counted yet.
@@ -214,6 +215,10 @@ impl Pacer {
             }
         }
         let line = &mut self.lines[slot];
+        if line.held == 0 {
+            // Who didn't wait has saved nothing up.
+            line.spent = line.spent.max(self.spent);
+        }
         line.held += 1;
         line.end = Some(source);
         self.held.push_back(Held {
@@ -224,6 +229,7 @@ impl Pacer {
             anew: std::mem::replace(&mut line.anew, false),
             timestamp: packet.timestamp,
             key: packet.picture.key,
+            bytes: packet.payload.len() as u16,
             since: now,
         });
     }
@@ -290,8 +296,9 @@ impl Pacer {
     }
 
     /// The next packet in line, which goes out now: the next of a picture that has begun to go out, for half of two
-    /// pictures is nothing to see; else slots take turns, picture by picture. A picture that is shown larger from now on
-    /// fills the line for half a second, and the others' small ones would be too old behind it.
+    /// pictures is nothing to see; else one of the slot that has been sent the least while it waited (start-time fair
+    /// queueing, P. Goyal et al., ACM SIGCOMM 1996). A picture that is shown larger from now on fills the line for half
+    /// a second, and the others' small ones would be too old behind it.
     pub fn next(&mut self) -> Option<Held> {
         let begun = self.begun.filter(|&slot| self.lines[slot].held > 0).and_then(|slot| {
             let at = self.held.iter().position(|held| held.slot == slot)?;
@@ -299,13 +306,14 @@ impl Pacer {
         });
         let place = begun.or_else(|| {
             let places = self.held.iter().enumerate();
-            let (place, next) = places.min_by_key(|(place, held)| (self.lines[held.slot].turn, *place))?;
-            self.turns += 1;
-            self.lines[next.slot].turn = self.turns;
+            let (place, next) = places.min_by_key(|(place, held)| (self.lines[held.slot].spent, *place))?;
+            self.spent = self.lines[next.slot].spent;
             Some(place)
         });
         let held = self.held.remove(place?)?;
-        self.lines[held.slot].held -= 1;
+        let line = &mut self.lines[held.slot];
+        line.held -= 1;
+        line.spent += u64::from(held.bytes);
         self.begun = Some(held.slot);
         Some(held)
     }

@@ -315,34 +315,50 @@ fn a_picture_that_has_begun_ends_before_another_slots() {
 }
 
 #[test]
-fn slots_take_turns_picture_by_picture() {
-    let mut pacer = Pacer::new(3);
+fn slots_get_as_many_bytes_each_while_they_wait() {
+    let mut pacer = Pacer::new(2);
     pacer.set_target(0, 100_000);
-    // A picture is shown larger, in two packets each; then the others' small ones come.
-    for sequence in 1..=8 {
-        pacer.hold(
-            0,
-            0,
-            SOURCE,
-            &packet(sequence, (sequence as u32 + 1) / 2, sequence <= 2),
-        );
-    }
-    for slot in [1, 2] {
-        pacer.hold(0, slot, SOURCE, &packet(1, 1, false));
-        pacer.hold(0, slot, SOURCE, &packet(2, 2, false));
-    }
+    let large = |sequence: u64| Packet {
+        payload: &[0; 1_000],
+        ..packet(sequence, (sequence as u32 + 1) / 2, sequence <= 2)
+    };
+    let small = |sequence: u64| Packet {
+        payload: &[0; 400],
+        ..packet(sequence, sequence as u32, false)
+    };
+    // A picture is shown larger, in two packets each; then the other's small ones come.
+    (1..=8).for_each(|sequence| pacer.hold(0, 0, SOURCE, &large(sequence)));
     let mut order = Vec::new();
-    while let Some(held) = pacer.next() {
-        pacer.on_picture(
-            0,
-            held.slot,
-            held.source,
-            &packet(held.sequence, held.timestamp, held.key),
-        );
-        order.push((held.slot, held.sequence));
-    }
-    let small = [(1, 1), (2, 1), (0, 3), (0, 4), (1, 2), (2, 2)];
-    assert_eq!(order[..2], [(0, 1), (0, 2)]);
-    assert_eq!(order[2..8], small);
-    assert_eq!(order[8..], [(0, 5), (0, 6), (0, 7), (0, 8)]);
+    let release = |pacer: &mut Pacer| {
+        let held = pacer.next().unwrap();
+        let sent = packet(held.sequence, held.timestamp, held.key);
+        pacer.on_picture(0, held.slot, held.source, &sent);
+        (held.slot, held.sequence)
+    };
+    order.extend([release(&mut pacer), release(&mut pacer)]);
+    (1..=7).for_each(|sequence| pacer.hold(0, 1, SOURCE, &small(sequence)));
+    order.extend((0..13).map(|_| release(&mut pacer)));
+    let expected = [
+        (0, 1),
+        (0, 2),
+        // Five of 400 bytes are as many as two of 1000.
+        (1, 1),
+        (1, 2),
+        (1, 3),
+        (1, 4),
+        (1, 5),
+        (0, 3),
+        (0, 4),
+        (1, 6),
+        (1, 7),
+        (0, 5),
+        (0, 6),
+        (0, 7),
+        (0, 8),
+    ];
+    assert_eq!(order, expected);
+    // Who hasn't waited for a while has no more due for it.
+    pacer.hold(0, 1, SOURCE, &small(8));
+    pacer.hold(0, 0, SOURCE, &large(9));
+    assert_eq!([release(&mut pacer), release(&mut pacer)].map(|one| one.0), [1, 0]);
 }
