@@ -109,9 +109,9 @@ def step_of(**changed: Any) -> Step:
 def test_what_the_issue_demands_of_a_visit_is_judged() -> None:
     assert search.judge(step_of(), 10) == []
     assert search.judge(step_of(), 11)
-    late = step_of(joins=[0.2] * 28 + [1.5] * 2)
-    assert search.judge(late, 10)
-    assert search.judge(late, 10, 2.0) == []
+    slow = step_of(joins=[0.2] * 28 + [1.5] * 2)
+    assert search.judge(slow, 10)
+    assert search.judge(slow, 10, 2.0) == []
     assert search.judge(step_of(counts=Counter(lost=3)), 10)
     assert search.judge(step_of(counts=Counter(lost=3, overflow=3)), 10) == []
     assert search.judge(step_of(sound_missing=6), 10)
