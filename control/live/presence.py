@@ -41,10 +41,10 @@ class Presence:
         """The node holds no peer any more."""
         self.peer = self.media = False
 
-    def hello(self, now: float, kept: bool) -> None:
-        """A client came, or came back; `kept`: the node still holds its peer."""
+    def hello(self, now: float, kept: bool, *, counts: bool = True) -> None:
+        """A client came, or came back; `kept`: the node still holds its peer, which `counts` unless it only waits."""
         self.answered = self.began = now
-        self.peer = kept
+        self.peer = kept and counts
         self.media = self.media and kept
 
     def at(self, now: float) -> Connection:

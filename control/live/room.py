@@ -307,7 +307,9 @@ class LiveRoom:
         self._relays.returned(present)
         welcome = self.node.welcome(self.id, present.key, client.device, self.snapshot.max_participants)
         client.say(views.welcome(self.snapshot, present.participant, present.state, welcome))
-        present.presence.hello(self.now(), welcome.media == "kept" and not present.prepared)
+        kept = welcome.media == "kept"
+        present.prepared = present.prepared and kept
+        present.presence.hello(self.now(), kept, counts=not present.prepared)
         if welcome.media == "new" and present.state in INSIDE:
             present.expected = self.now()
         present.slots = self.node.slots(self.id, present.key)

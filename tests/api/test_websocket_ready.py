@@ -120,6 +120,36 @@ async def test_a_network_that_lets_no_media_through_makes_nobody_lost_who_waits(
     await again.sees(room.ids["Car"])
 
 
+async def test_who_said_hello_again_while_they_waited_is_connected_when_they_are_let_in(house: House) -> None:
+    room = await house.room(PATIENT, CAREGIVER)
+    host = await room.host("Car")
+    token = await room.token("Pat")
+    page = await house.hello(token)
+    await prepare(page)
+    # The node says so once, however often the websocket changes.
+    house.live.connection(room.id, room.ids["Pat"], True)
+    page.cut()
+    again = await house.hello(token)
+    await again.hears("waiting")
+    await room.does(Verb.ADMIT, "Pat")
+    await again.hears("admitted")
+    await host.lists("participants", lambda people: [one["connection"] for one in people][-1] == "connected")
+
+
+async def test_a_peer_that_is_gone_counts_no_more_when_its_page_comes_back(house: House) -> None:
+    room = await house.room(PATIENT, CAREGIVER)
+    token = await room.token("Pat")
+    page = await house.hello(token)
+    await prepare(page)
+    house.live.connection(room.id, room.ids["Pat"], True)
+    house.node.drop(room.id, room.ids["Pat"])
+    again = await house.hello(token)
+    assert (await again.hears("welcome"))["media"] == "new"
+    (present,) = house.live.rooms[room.id].present.values()
+    assert not present.prepared
+    assert not present.presence.media
+
+
 async def test_what_was_muted_on_a_former_page_does_not_hold_on_the_next(house: House) -> None:
     room = await house.room(PATIENT, CAREGIVER)
     token = await room.token("Pat")

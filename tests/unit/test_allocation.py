@@ -72,6 +72,22 @@ def test_upgrades_come_one_at_a_time_after_two_seconds_of_headroom_the_speaker_f
     assert viewer.allocation.content
 
 
+def test_the_next_upgrade_waits_until_the_first_has_been_carried_for_a_while() -> None:
+    viewer = Viewer(want(0), want(1, Priority.ACTIVE)).at(3_000_000, 2.3)
+    assert viewer.levels == [1, 2]
+    assert viewer.at(3_000_000, 1.2).levels == [1, 2]
+    assert viewer.at(3_000_000, 0.5).levels == [2, 2]
+
+
+def test_an_upgrade_that_held_for_twenty_seconds_has_not_failed() -> None:
+    for held, again in ((18, False), (21, True)):
+        viewer = Viewer(want(0), others=1).at(2_000_000, 2.3)
+        assert viewer.at(2_000_000, held).levels == [2]
+        assert viewer.at(300_000, 0.2).levels == [1]
+        # After any other downgrade ten seconds are enough.
+        assert (viewer.at(2_000_000, 12).levels == [2]) == again
+
+
 def test_there_is_no_upgrade_without_headroom() -> None:
     target = TWO_VOICES + HIGH + 5_000
     assert Viewer(want(0)).at(target, 30).levels == [1]
