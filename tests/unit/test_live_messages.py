@@ -26,6 +26,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"type": "ping", "id": 1},
     {"type": "ping", "id": "a"},
     {"type": "offer", "id": 1, "sdp": "v=0\r\n", "restart": False},
+    {"type": "prepare", "id": 2, "sdp": "v=0\r\n"},
     {"type": "wishes", "show": [{"participant": "part_1", "source": "screen", "max_height": 720}], "pin": "part_1"},
     {"type": "wishes", "show": []},
     {"type": "muted", "source": "camera", "muted": True},
