@@ -171,8 +171,12 @@ class Conversation:
 
     async def _prepare(self, present: Present, offer: heard.PrepareSaid) -> None:
         """Connects somebody who waits, so that being let in costs one way through the network instead of five."""
+        if present.state in INSIDE:
+            # It has crossed with a host's decision: what was to be ready in time is just in time.
+            await self._offer(present, heard.OfferSaid(type="offer", id=offer.id, sdp=offer.sdp, restart=False))
+            return
         if present.state != State.WAITING:
-            raise Declined("not-allowed", "one prepares while one waits; whoever is inside makes an offer")
+            raise Declined("not-allowed", "one prepares while one waits to be let in")
         if present.key != present.participant:
             raise Declined("not-allowed", "this person's place is another browser's")
         self._count(offer.id)

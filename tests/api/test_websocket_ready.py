@@ -75,10 +75,18 @@ async def test_it_carries_an_identification_too_and_stays_while_one_waits_again(
     await page.sees(room.ids["Car"])
 
 
-async def test_only_who_waits_may_and_an_offer_is_still_for_those_inside(house: House) -> None:
+async def test_one_that_crosses_with_being_let_in_is_an_offer(house: House) -> None:
     room = await house.room(PATIENT, CAREGIVER)
     host = await room.host("Car")
-    assert "offer" in await refused(host, "not-allowed")
+    await host.offer()
+    page = await room.admitted("Pat")
+    await prepare(page)
+    await page.sees(room.ids["Car"])
+    await host.sees(room.ids["Pat"])
+
+
+async def test_only_who_waits_may_and_an_offer_is_still_for_those_inside(house: House) -> None:
+    room = await house.room(PATIENT, CAREGIVER)
     page = await room.comes("Pat")
     await page.say("offer", id=1, sdp=OFFER, restart=False)
     await page.hears("error", code="not-allowed", re=1)

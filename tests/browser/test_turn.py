@@ -69,6 +69,7 @@ async def test_a_visit_goes_through_a_firewall_that_lets_only_tcp_443_out_and_co
         assert nat.mapped("udp") == 0
         first = await phone.evaluate(SAID)
         assert await phone.evaluate(USED) == first
+        connections = await phone.evaluate("recorder.connections.length")
 
         # The firewall restarts: what was open leads nowhere. The page comes back with a credential that is good anew.
         heard = [(await shown(page))[one.id]["microphone"]["mid"] for page, one in ((host, patient), (phone, doctor))]
@@ -85,7 +86,7 @@ async def test_a_visit_goes_through_a_firewall_that_lets_only_tcp_443_out_and_co
         newest = await phone.evaluate(SAID)
         assert newest != first
         assert await phone.evaluate(USED) == newest
-        assert await phone.evaluate("recorder.connections.length") == 1, "a restart is enough"
+        assert await phone.evaluate("recorder.connections.length") == connections, "a restart is enough"
         assert max(gaps) < 30
         assert leaks(server.process.output(10_000_000), portal.told | {SECRET, newest}) == []
 

@@ -55,7 +55,7 @@ export class Call extends EventTarget {
 
   /** Browsers never check again once ICE has failed, and a failed DTLS can't be tried again either. */
   get failed() {
-    return this.#closed || this.#pc.iceConnectionState === "failed" || this.#pc.connectionState === "failed";
+    return this.#closed || ["failed", "closed"].includes(this.#pc.connectionState) || this.#pc.iceConnectionState === "failed";
   }
 
   get connected() {

@@ -41,10 +41,13 @@ export class Calling {
     const ready = this.#ready;
     if (!ready || ready.ahead || this.#alone) return;
     ready.ahead = true;
-    const offer = await ready.call.offer(false).catch(() => null);
-    if (ready !== this.#ready) return;
-    if (!offer || !this.#does.send({ type: "prepare", id: offer.id, sdp: offer.sdp })) return this.#giveUp();
-    this.#aheadId = offer.id;
+    const { call } = ready;
+    const offer = await call.offer(false).catch(() => null);
+    const inside = call === this.current; // let in meanwhile: then it is an offer like any other
+    if (!inside && ready !== this.#ready) return;
+    const message = inside ? { type: "offer", ...offer } : { type: "prepare", id: offer?.id, sdp: offer?.sdp };
+    if (!offer || !this.#does.send(message)) return inside ? call.forget() : this.#giveUp();
+    if (!inside) this.#aheadId = offer.id;
     this.#note(offer);
   }
 
@@ -77,8 +80,9 @@ export class Calling {
     const ready = this.#ready;
     this.#ready = null;
     this.drop();
-    const connected = ready?.ahead === true && ready.call.connected;
-    const fits = connected || (ready?.ahead === false && ready.key === JSON.stringify([slots, send]));
+    // One that isn't connected yet goes on, unless a relay of which one hears only now might be what it lacks.
+    const goesOn = ready?.ahead && !ready.call.failed && (ready.call.connected || this.#iceServers.length === 0);
+    const fits = goesOn || (ready?.ahead === false && ready.key === JSON.stringify([slots, send]));
     if (!fits) ready?.call.close();
     this.current = fits ? ready.call : new Call({ slots, send });
     const call = this.current;
@@ -89,7 +93,7 @@ export class Calling {
       this.#does.state();
     });
     this.#does.began(call);
-    if (!connected) void this.offer(false);
+    if (!goesOn) void this.offer(false);
   }
 
   drop() {
@@ -130,7 +134,8 @@ export class Calling {
 
   /** The server refused what has this `re`; whether that was a `prepare`, which one does without. */
   declined(re) {
-    if (re !== this.#aheadId && re !== "prepare") return false;
+    // One that has become the visit's own by now is refused like any other.
+    if ((re !== this.#aheadId && re !== "prepare") || this.current?.pending?.id === re) return false;
     if (this.#ready?.call.pending) this.#giveUp();
     return true;
   }
