@@ -69,6 +69,10 @@ class Adaptation:
             peers: by the engine's number; places: by room.
         """
         self._ticks += 1
+        # Probes are packets too, and who waits gets none: their way is looked at when they are let in.
+        waiting = [number for number, peer in peers.items() if peer.waits]
+        if waiting:
+            down = down[~np.isin(down[:, Downlink.PEER], waiting)]
         self.routing.rates.update(now, up)
         wanted = {number: peer.allocation.wished for number, peer in peers.items() if not peer.allocation.content}
         blind = [number for number, peer in peers.items() if not peer.gives_feedback]

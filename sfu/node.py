@@ -135,7 +135,7 @@ class Node:
         for newcomer in place.room.people.keys() - before:
             if (peer := place.peers.get(newcomer)) is not None:
                 # Who waited sent nothing, and has as long to begin as somebody who has just connected.
-                peer.started = self._now()
+                peer.started, peer.waits = self._now(), False
         place.forget_strangers()
         self._routing.room(room, place)
 
@@ -206,7 +206,9 @@ class Node:
         if shard.full or len(waiting) >= max_participants:
             raise OfferRefused("overloaded", "nobody else is connected ahead just now; offer once you are let in")
         self._places[room] = place
-        return self._join(room, place, participant, peer_offer, shard)
+        answer = self._join(room, place, participant, peer_offer, shard)
+        place.peers[participant].waits = True
+        return answer
 
     def holds(self, room: str, participant: str) -> bool:
         """Whether there is a peer, with media or without."""

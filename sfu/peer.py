@@ -66,6 +66,7 @@ class Peer:
         target: bit/s on the wire that may be sent to it; pace: as the engine was last told.
         congested: whether a queue grows on the way to it; loss_down: share of sound that it lost, as it reports.
         wants, allocation: what it wishes for, and what of that it is sent; decided: when that was last decided.
+        waits: it was connected ahead of being let in, and is sent nothing, not even probes.
         awaited: slots whose picture was paused and is to come back, but has not gone out yet.
         sends, decodes: codecs, as `steering` has them; codec: the MIME type of what it is asked to send pictures in.
     """
@@ -95,6 +96,7 @@ class Peer:
     first_layer: dict[int, float] = field(default_factory=dict)
     connected: bool = False
     was_connected: bool = False
+    waits: bool = False
     expiry: asyncio.TimerHandle | None = None
     sends: tuple[str, ...] = field(init=False)
     decodes: frozenset[str] | None = field(init=False)
