@@ -11,7 +11,7 @@ from vardrum.control.live.presence import LOST_AFTER, Presence
 from vardrum.control.visits.values import Role, Verb
 from vardrum.sfu import shards
 from vardrum.tests.api.test_websocket_timings import counted
-from vardrum.tests.api.websocket_house import OFFER, House, Message, Page
+from vardrum.tests.api.websocket_house import OFFER, House, Message, Page, Room
 from vardrum.tests.support.wait import wait_until
 
 PATIENT, RELATIVE, CAREGIVER = ("Pat", Role.PATIENT), ("Rel", Role.RELATIVE), ("Car", Role.CAREGIVER)
@@ -27,6 +27,17 @@ async def prepare(page: Page, id: int = 1) -> Message:
     """Connects ahead, and waits for the answer."""
     await page.say("prepare", id=id, sdp=OFFER)
     return await page.hears("answer", id=id)
+
+
+async def ahead(house: House) -> tuple[Room, Page, str, Page]:
+    """A host, and somebody who waits and of whom the node says that they are connected: room, host, token and page."""
+    room = await house.room(PATIENT, CAREGIVER)
+    host = await room.host("Car")
+    token = await room.token("Pat")
+    page = await house.hello(token)
+    await prepare(page)
+    house.live.connection(room.id, room.ids["Pat"], True)
+    return room, host, token, page
 
 
 async def refused(page: Page, code: str, id: int = 1) -> str:
@@ -108,12 +119,7 @@ async def test_a_second_browser_can_not_take_the_first_ones_place(house: House) 
 
 
 async def test_a_network_that_lets_no_media_through_makes_nobody_lost_who_waits(house: House) -> None:
-    room = await house.room(PATIENT, CAREGIVER)
-    host = await room.host("Car")
-    token = await room.token("Pat")
-    page = await house.hello(token)
-    await prepare(page)
-    house.live.connection(room.id, room.ids["Pat"], True)
+    room, host, token, _ = await ahead(house)
     house.live.connection(room.id, room.ids["Pat"], False)
     again = await house.hello(token)
     assert (await again.hears("welcome"))["media"] == "kept"
@@ -129,13 +135,8 @@ async def test_a_network_that_lets_no_media_through_makes_nobody_lost_who_waits(
 
 
 async def test_who_said_hello_again_while_they_waited_is_connected_when_they_are_let_in(house: House) -> None:
-    room = await house.room(PATIENT, CAREGIVER)
-    host = await room.host("Car")
-    token = await room.token("Pat")
-    page = await house.hello(token)
-    await prepare(page)
-    # The node says so once, however often the websocket changes.
-    house.live.connection(room.id, room.ids["Pat"], True)
+    room, host, token, page = await ahead(house)
+    # The node says that media comes once, however often the websocket changes.
     page.cut()
     again = await house.hello(token)
     await again.hears("waiting")
@@ -145,15 +146,11 @@ async def test_who_said_hello_again_while_they_waited_is_connected_when_they_are
 
 
 async def test_a_peer_that_is_gone_counts_no_more_when_its_page_comes_back(house: House) -> None:
-    room = await house.room(PATIENT, CAREGIVER)
-    token = await room.token("Pat")
-    page = await house.hello(token)
-    await prepare(page)
-    house.live.connection(room.id, room.ids["Pat"], True)
+    room, _, token, _ = await ahead(house)
     house.node.drop(room.id, room.ids["Pat"])
     again = await house.hello(token)
     assert (await again.hears("welcome"))["media"] == "new"
-    (present,) = house.live.rooms[room.id].present.values()
+    (present,) = [one for one in house.live.rooms[room.id].present.values() if one.participant == room.ids["Pat"]]
     assert not present.prepared
     assert not present.presence.media
 

@@ -75,7 +75,7 @@ export class Calling {
     if (this.current) this.current.iceServers = iceServers;
   }
 
-  /** A new connection, and its offer; none where one is connected already. */
+  /** The visit's connection, and its offer; none where one is connected ahead, or about to be. */
   begin({ slots, send }) {
     const ready = this.#ready;
     this.#ready = null;
