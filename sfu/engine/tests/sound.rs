@@ -417,15 +417,39 @@ fn pauses_are_not_sent_and_leave_no_gap_in_the_numbers() {
     in_a_row(&got);
     let spoken: Vec<&Got> = got.iter().filter(|got| got.payload.len() > 1).collect();
     assert_eq!(spoken.len(), 9);
-    assert_eq!(
-        got.len(),
-        9 + 10 + 2,
-        "the end of the word, and an empty frame each 400 ms"
-    );
+    assert_eq!(got.len(), 9 + 3, "an empty frame at once, and each 360 ms");
     let begins: Vec<bool> = spoken.iter().map(|got| got.marker).collect();
     assert_eq!(begins, [true, false, false, false, false, true, false, false, false]);
     assert_eq!(spoken[5].timestamp.wrapping_sub(spoken[4].timestamp), 51 * FRAME);
-    assert_eq!(house.count(Count::DropSilence), 38);
+    assert_eq!(house.count(Count::DropSilence), 47);
+}
+
+#[test]
+fn a_silent_frame_is_not_joined_to_the_end_of_a_word() {
+    // Wherever in the 60 ms of a packet the word ends.
+    for voiced in 3..6 {
+        let mut house = House::new();
+        house.set(SoundMode {
+            joined: true,
+            pauses_dropped: true,
+            ..PLAIN
+        });
+        house.speak(1..voiced + 1);
+        let silent = house
+            .anna
+            .packet_of(MICROPHONE, 0, OPUS, (voiced + 1) * FRAME, false, &[0xf8]);
+        house.send(silent);
+        house.pass(100);
+        let got = house.bo.got(SOUND_SLOT);
+        in_a_row(&got);
+        let lengths: Vec<bool> = got.iter().map(|got| got.payload.len() == 1).collect();
+        assert_eq!(
+            lengths.last(),
+            Some(&true),
+            "alone: a receiver makes comfort noise of no other"
+        );
+        assert_eq!(lengths.iter().filter(|alone| **alone).count(), 1);
+    }
 }
 
 #[test]
