@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,28 @@ Floats = NDArray[np.float64]
 MEMORY = 3.0
 # Of fewer packets no share is said.
 ENOUGH = 30.0
-# Seconds in which no picture of a layer begins, and looks in which packets of it come nonetheless.
-STANDS, TRICKLES = 0.5, 3
+# Seconds in which no picture of a layer begins, and looks in which packets of it come nonetheless, the last of them so
+# many seconds ago at most, and with less than so many bit/s: behind a key frame libvpx codes pictures of 40 kB, which
+# take as long without being held up, and then leaves some out.
+STANDS, TRICKLES, STILL_COMES, TRICKLE = 0.5, 3, 0.3, 300_000.0
 
 
 @dataclass
 class Queued:
-    """A layer's counts: when a picture last began, and in how many looks packets have come since."""
+    """A layer's counts: when a picture last began, in how many looks packets have come since, and when the last did."""
 
     frames: float
     packets: float
+    bytes: float
     at: float
+    last: float
     came: int = 0
+
+    def trickles(self, now: float, payload: float) -> bool:
+        """Whether it is stuck, `payload` bytes of it having come by now."""
+        lasts = now - self.at
+        still = self.came >= TRICKLES and lasts >= STANDS and now - self.last <= STILL_COMES
+        return still and (payload - self.bytes) * 8 < TRICKLE * lasts
 
 
 @dataclass
@@ -43,17 +53,19 @@ class SendersQueues:
 
     def update(self, now: float, up: Floats) -> set[int]:
         """Takes the engine's table of uplinks as `UplinkLosses.update` does, ten times a second; who is newly stuck."""
-        columns = (Uplink.PEER, Uplink.LAYER, Uplink.FRAMES, Uplink.PACKETS, Uplink.REPAIRED)
+        columns = (Uplink.PEER, Uplink.LAYER, Uplink.FRAMES, Uplink.PACKETS, Uplink.REPAIRED, Uplink.BYTES)
         layers: dict[tuple[int, int], Queued] = {}
-        for peer, layer, frames, packets, repaired in up[up[:, Uplink.TRACK] == CAMERA][:, columns].tolist():
-            key = int(peer), int(layer)
-            before = self._layers.get(key)
-            if before is None or frames != before.frames:
-                layers[key] = Queued(frames, packets + repaired, now)
-            else:
-                came = before.came + (packets + repaired > before.packets)
-                layers[key] = Queued(frames, packets + repaired, before.at, came)
-        stuck = {key[0] for key, one in layers.items() if one.came >= TRICKLES and now - one.at >= STANDS}
+        stuck = set()
+        for peer, layer, frames, first, repaired, payload in up[up[:, Uplink.TRACK] == CAMERA][:, columns].tolist():
+            key, packets = (int(peer), int(layer)), first + repaired
+            one = self._layers.get(key)
+            if one is None or frames != one.frames:
+                one = Queued(frames, packets, payload, now, now)
+            elif packets > one.packets:
+                one = replace(one, packets=packets, last=now, came=one.came + 1)
+            layers[key] = one
+            if one.trickles(now, payload):
+                stuck.add(key[0])
         newly, self.stuck, self._layers = stuck - self.stuck, stuck, layers
         return newly
 

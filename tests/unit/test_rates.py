@@ -92,3 +92,13 @@ def test_pictures_that_trickle_out_of_their_senders_queue_are_stuck_and_a_camera
     assert 15 <= tick <= 18
     assert queues.update(3.0, table(row(7, 1, 100, 0, frames=21))) == set()
     assert queues.stuck == set()
+
+
+def test_a_large_picture_and_what_its_coder_then_leaves_out_are_not_stuck() -> None:
+    queues = SendersQueues()
+    # 42 packets of one picture in 0.4 s, as libvpx makes them behind a key frame, and then none for a second.
+    for tick in range(30):
+        packets = 30 + 10 * min(tick, 4)
+        frames = 20 + max(0, tick - 14)
+        assert queues.update(tick / 10, table(row(7, 1, packets, 1_130 * packets, frames=frames))) == set()
+    assert queues.stuck == set()
