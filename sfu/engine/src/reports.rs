@@ -9,8 +9,13 @@ use crate::rtcp::{self, ReportBlock, SenderInfo};
 
 /// The server sends every peer something at least each 500 ms (CONTRACT, "A lost network").
 const REPORT_INTERVAL: Micros = 400_000;
-/// libwebrtc expects 50 to 250 ms.
+/// libwebrtc expects 50 to 250 ms,
 const FEEDBACK_INTERVAL: Micros = 60_000;
+const LONGEST_FEEDBACK_INTERVAL: Micros = 150_000;
+/// and, as it does, feedback takes no more than a twentieth of a narrow way.
+const FEEDBACK_SHARE: u64 = 20;
+/// Bytes around RTCP: IPv4, UDP, SRTCP's index and tag.
+const AROUND_RTCP: u64 = 20 + 8 + 4 + 10;
 /// RFC 3550, section 6.4.1: five bits count the blocks.
 const MAX_BLOCKS: usize = 31;
 
@@ -26,6 +31,13 @@ pub struct SlotReception {
     expected: u32,
     /// Lost of them, in 1/256.
     fraction: u8,
+}
+
+/// How long after feedback of so many bytes the next is due, on a way of so many bit/s; 0: unknown.
+fn feedback_interval(bytes: u64, bits_per_second: u64) -> Micros {
+    let bits = (bytes + AROUND_RTCP) * 8;
+    let fair = (bits * FEEDBACK_SHARE * 1_000_000).checked_div(bits_per_second);
+    fair.unwrap_or(0).clamp(FEEDBACK_INTERVAL, LONGEST_FEEDBACK_INTERVAL)
 }
 
 impl Peer {
@@ -64,7 +76,7 @@ impl Peer {
             scratch.clear();
             let media = self.streams.keys().min().copied().unwrap_or(0);
             if self.arrivals.build(scratch, self.rtcp_ssrc, media, now) {
-                self.feedback_at = now + FEEDBACK_INTERVAL;
+                self.feedback_at = now + feedback_interval(scratch.len() as u64, self.pacer.target());
                 self.send_rtcp(scratch, outbox, counters);
             }
         }
@@ -174,6 +186,18 @@ impl Peer {
             if let Some(compact) = block.round_trip(rtcp::compact(clock.ntp(now))) {
                 self.round_trip.on_report((u64::from(compact) * 1_000_000) >> 16);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::feedback_interval;
+
+    #[test]
+    fn feedback_takes_no_more_than_a_twentieth_of_a_narrow_way() {
+        for (way, interval) in [(0, 60_000), (1_000_000, 60_000), (150_000, 106_666), (50_000, 150_000)] {
+            assert_eq!(feedback_interval(58, way), interval, "{way}");
         }
     }
 }
