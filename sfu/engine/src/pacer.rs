@@ -106,11 +106,15 @@ impl Pacer {
         }
     }
 
-    /// Paces to `bits_per_second` on the wire from now on; 0: not at all, and what is held goes out soon.
+    /// Paces to `bits_per_second` on the wire from now on; 0: not at all, and what is held goes out soon. Where that is
+    /// much more than before, a queue has drained meanwhile, and with it what sound owed.
     pub fn set_target(&mut self, now: Micros, bits_per_second: u32) {
         if self.target == 0 {
             self.filled = now;
             self.credit = 0;
+        } else if u64::from(bits_per_second) >= 2 * self.target {
+            self.filled = now;
+            self.credit = self.credit.max(0);
         }
         self.target = u64::from(bits_per_second);
     }

@@ -86,6 +86,20 @@ fn sound_beyond_the_target_delays_pictures_and_not_for_long() {
 }
 
 #[test]
+fn what_sound_owed_while_a_queue_drained_is_not_taken_from_pictures() {
+    for (target, at_once) in [(39_000, false), (120_000, true)] {
+        let mut pacer = Pacer::new(1);
+        pacer.set_target(0, 30_000);
+        for tick in 1..100 {
+            pacer.may_send(tick * 10 * MS, None);
+            pacer.on_sent(120);
+        }
+        pacer.set_target(1_000 * MS, target);
+        assert_eq!(!pacer.holds(1_001 * MS, None), at_once, "{target}");
+    }
+}
+
+#[test]
 fn a_probe_raises_the_rate_while_it_runs() {
     let mut pacer = Pacer::new(1);
     pacer.set_target(0, 100_000);
