@@ -40,6 +40,10 @@ SHRUNK = 0.5
 # gcc-02, 5.5: what arrives at a full way, times this, is the next target; the next fall is seen after a round trip and
 # some.
 FALL, AGAIN, LEAST_AGAIN = 0.85, 0.1, 0.3
+# bit/s: a packet more or less in three ticks makes so much of what arrived in them.
+CHANCE = 48_000.0
+# What has fallen within so many seconds falls again only while more is sent than comes through, or might be.
+FALLEN_LATELY = 2.0
 # Less than so much of what a probe has shown a moment ago is a fall of the way.
 STILL = 0.8
 # Below this share of the target the media don't fill the way: a trend alone isn't of their making, unless less than so
@@ -228,8 +232,10 @@ class Bandwidth:
         return overuse, stays_long, (state.growing > 0) | (state.long > 0)
 
     def _fall(self, state: _State, m: Measured, target: Floats, overuse: Bools, long: Bools) -> Floats:
-        # Behind a long queue the way was full all the time, and the newest counts; else the highest that came through.
-        came = np.where(long, np.minimum(m.acked, m.newest), np.maximum(m.acked, m.newest)) / (1 - m.habit)
+        # Behind a long queue the way was full all the time, and the newest counts, where it isn't just chance; else the
+        # highest that came through.
+        least = np.where(m.newest < m.acked - CHANCE, m.newest, m.acked)
+        came = np.where(long, least, np.maximum(m.acked, m.newest)) / (1 - m.habit)
         fallen = FALL * came
         falls = long | (overuse & ((came > FED * target) | (came < ARRIVES * m.sent)))
         # What the last fall brings is told of by what stood behind the queue that it found.
@@ -238,6 +244,8 @@ class Bandwidth:
         # The queue that a probe has left isn't gone at once; but the way carries what the probe has just shown.
         falls &= ~(self._probing.has_told(m) & (came > STILL * state.full))
         falls &= (waited | worse) & (came > 0)
+        # Where less is sent than comes through, the queue that is left goes by itself.
+        falls &= (m.now - state.fell >= FALLEN_LATELY) | (m.sent > came) | (came < target)
         state.fell[falls] = m.now
         self._probing.beware(falls)
         state.full = np.where(falls, came, state.full)
