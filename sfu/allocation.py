@@ -48,6 +48,8 @@ SHARED = 0.82
 HOPED = 1.1
 # Plain sound has to fit with so much to spare, for so long, before joined packets end.
 PLAIN_HEADROOM, PLAIN_FOR = 1.3, 5.0
+# Plain sound leaves a picture so much, or is joined: a picture that just fits would fall with the next swing of the way.
+PICTURE_BESIDE = 1.3 * LEAST_USEFUL
 
 
 # Index of the option that is the lowest layer with all its frames, where it can be had with fewer.
@@ -244,7 +246,7 @@ def _sound(
 ) -> tuple[Sound, float | None]:
     """Joined where plain sound leaves no room for the most important picture, or doesn't fit itself."""
     visible = [want for want in wants if not want.off and want.options]
-    needed = sound_rate(others, Sound.PLAIN, speaking) + (LEAST_USEFUL if visible else 0)
+    needed = sound_rate(others, Sound.PLAIN, speaking) + (PICTURE_BESIDE if visible else 0)
     if target < sound_rate(others, Sound.JOINED, speaking):
         return Sound.SPEAKERS, None
     if target < needed:
