@@ -45,7 +45,7 @@ impl Picture {
     /// Reads a packet's payload; nothing is known of a malformed one. `frame`: what its dependency descriptor says.
     pub fn of(codec: Codec, payload: &[u8], frame: Option<&Frame>) -> Picture {
         match codec {
-            Codec::VP8 => vp8_picture(payload),
+            Codec::VP8 => vp8_picture(payload, frame),
             Codec::VP9 => vp9_picture(payload, frame),
             // An IDR picture without its parameter sets may belong to others than the decoder has.
             Codec::H264_PM0 | Codec::H264_PM1 => framed(h264::has_parameter_sets(payload), frame),
@@ -126,19 +126,20 @@ fn vp9_picture(payload: &[u8], frame: Option<&Frame>) -> Picture {
     }
 }
 
-fn vp8_picture(payload: &[u8]) -> Picture {
+/// libwebrtc leaves everything but N and S out of the payload's descriptor where a dependency descriptor goes along.
+fn vp8_picture(payload: &[u8], frame: Option<&Frame>) -> Picture {
     let descriptor = match vp8::Descriptor::parse(payload) {
         Ok(descriptor) => descriptor,
         Err(_) => return Picture::default(),
     };
     let key = vp8::starts_key_frame(payload);
-    let temporal = descriptor.tid.unwrap_or(0);
+    let temporal = descriptor.tid.or(frame.map(|frame| frame.temporal)).unwrap_or(0);
     Picture {
         temporal,
         starts: descriptor.starts_frame(),
         key,
         climb: match temporal {
-            _ if key => Some((0, ALL_LAYERS)),
+            _ if key || descriptor.tid.is_none() => climb(key, frame),
             // Y: needs nothing but layer 0. Later pictures of the layers between may need former ones of their own.
             1.. if descriptor.layer_sync => Some((temporal - 1, temporal)),
             _ => None,
@@ -187,15 +188,15 @@ mod tests {
 
     #[test]
     fn vp8_says_layer_and_where_to_climb() {
-        let key = vp8_picture(&[0x90, 0xe0, 0x92, 0x34, 7, 0x20, 0x10]);
+        let key = vp8_picture(&[0x90, 0xe0, 0x92, 0x34, 7, 0x20, 0x10], None);
         assert_eq!(
             (key.temporal, key.starts, key.key, key.id, key.tl0),
             (0, true, true, Some(0x1234), 7)
         );
         assert_eq!(key.climb, Some((0, ALL_LAYERS)));
-        let sync = vp8_picture(&[0x90, 0xe0, 0x92, 0x35, 7, 0x60, 0x11]);
+        let sync = vp8_picture(&[0x90, 0xe0, 0x92, 0x35, 7, 0x60, 0x11], None);
         assert_eq!((sync.temporal, sync.key, sync.climb), (1, false, Some((0, 1))));
-        let other = vp8_picture(&[0x80, 0xe0, 0x92, 0x35, 7, 0x40, 0x11]);
+        let other = vp8_picture(&[0x80, 0xe0, 0x92, 0x35, 7, 0x40, 0x11], None);
         assert_eq!((other.temporal, other.starts, other.climb), (1, false, None));
         assert_eq!(Picture::of(Codec::VP8, &[0x90], None), Picture::default());
     }
@@ -215,6 +216,10 @@ mod tests {
         assert_eq!((av1.id, av1.climb), (Some(0xfedc), Some((1, 2))));
         let h264 = Picture::of(Codec::H264_PM1, &[0x41, 0x9a], Some(&frame));
         assert_eq!((h264.temporal, h264.climb), (1, Some((1, 2))));
+        // S alone: libwebrtc's where the descriptor goes along.
+        let vp8 = Picture::of(Codec::VP8, &[0x10, 0xb1, 0x1a], Some(&frame));
+        assert_eq!((vp8.temporal, vp8.starts, vp8.key, vp8.id), (1, true, false, None));
+        assert_eq!(vp8.climb, Some((1, 2)));
         // Layer 0, U not set; a picture id of 7 bits.
         let vp9 = Picture::of(
             Codec::VP9,
