@@ -26,13 +26,15 @@ const MOST_REPAIRS: usize = 128;
 /// A repair that has waited for so long is asked for again, if it is still of use.
 const LONGEST_REPAIR: Micros = 200_000;
 /// Held longer a picture is of no use,
-const LONGEST: Micros = 500_000;
+const LONGEST: Micros = 800_000;
 /// except a key frame and what is behind it, which alone may take that long; the publisher's store forgets what is a
 /// second old.
 const LONGEST_AFTER_KEY: Micros = 900_000;
 /// Behind what has waited so long the upper temporal layers are left out,
-const LATE: Micros = 150_000;
-/// until what goes out has waited less than this.
+const LATE: Micros = 400_000;
+/// until what goes out has waited less than this: frames are missed more than a quarter of a second is.
+const LATE_NO_MORE: Micros = 200_000;
+/// What has hardly waited goes out even where a key frame comes behind it.
 const IN_TIME: Micros = 50_000;
 /// Credit is counted in millionths of a bit: what passes in a microsecond at 1 bit/s.
 const BYTE: i64 = 8_000_000;
@@ -345,7 +347,7 @@ impl Pacer {
     /// Whether what goes out in a slot after `waited` is late.
     pub fn is_late(&mut self, slot: usize, waited: Micros) -> bool {
         let line = &mut self.lines[slot];
-        line.late = waited > if line.late { IN_TIME } else { LATE };
+        line.late = waited > if line.late { LATE_NO_MORE } else { LATE };
         line.late
     }
 
