@@ -42,8 +42,9 @@ SHRUNK = 0.5
 FALL, AGAIN, LEAST_AGAIN = 0.85, 0.1, 0.3
 # bit/s: a packet more or less in three ticks makes so much of what arrived in them.
 CHANCE = 48_000.0
-# What has fallen within so many seconds falls again only while more is sent than comes through, or might be.
-FALLEN_LATELY = 2.0
+# A queue goes by itself where less than so much of what comes through is sent: nothing falls for it, unless that is
+# less than so much of the target. A fall that went too deep is noticed within so many seconds.
+PRESSES, FAR_BELOW, FALLEN_LATELY = 0.85, 0.6, 2.0
 # Less than so much of what a probe has shown a moment ago is a fall of the way.
 STILL = 0.8
 # Below this share of the target the media don't fill the way: a trend alone isn't of their making, unless less than so
@@ -106,6 +107,8 @@ class _State(Columns):
     long: Ints = field(metadata=begins(0))  # and of a long one
     last_queue: Floats = field(metadata=begins(0.0))  # seconds, of the newest feedback
     fell: Floats = field(metadata=begins(-np.inf))
+    fell_bytes: Floats = field(metadata=begins(0.0))  # sent until then
+    deepest: Floats = field(metadata=begins(0.0))  # the longest queue seen since then, seconds
     full: Floats = field(metadata=begins(np.nan))  # bit/s that came through at the last congestion
     former: Floats = field(metadata=begins(START))
     foreign: Floats = field(metadata=begins(0.0))  # seconds of queue that others make
@@ -232,9 +235,9 @@ class Bandwidth:
         return overuse, stays_long, (state.growing > 0) | (state.long > 0)
 
     def _fall(self, state: _State, m: Measured, target: Floats, overuse: Bools, long: Bools) -> Floats:
-        # Behind a long queue the way was full all the time, and the newest counts, where it isn't just chance; else the
-        # highest that came through.
-        least = np.where(m.newest < m.acked - CHANCE, m.newest, m.acked)
+        # Behind a long queue the way was full, and the newest counts, where it isn't just chance; else the highest that
+        # came through.
+        least = np.where(np.abs(m.newest - m.acked) > CHANCE, m.newest, m.acked)
         came = np.where(long, least, np.maximum(m.acked, m.newest)) / (1 - m.habit)
         fallen = FALL * came
         falls = long | (overuse & ((came > FED * target) | (came < ARRIVES * m.sent)))
@@ -244,12 +247,18 @@ class Bandwidth:
         # The queue that a probe has left isn't gone at once; but the way carries what the probe has just shown.
         falls &= ~(self._probing.has_told(m) & (came > STILL * state.full))
         falls &= (waited | worse) & (came > 0)
-        # Where less is sent than comes through, the queue that is left goes by itself.
-        falls &= (m.now - state.fell >= FALLEN_LATELY) | (m.sent > came) | (came < target)
-        state.fell[falls] = m.now
+        # Feedback that is lost on its own way makes either figure too small.
+        most = np.maximum(m.acked, m.newest) / (1 - m.habit)
+        falls &= (m.sent > PRESSES * most) | (most < FAR_BELOW * target)
+        state.fell[falls], state.fell_bytes[falls], state.deepest[falls] = m.now, m.sent_bytes[falls], 0.0
+        state.deepest = np.maximum(state.deepest, m.queue)
         self._probing.beware(falls)
         state.full = np.where(falls, came, state.full)
-        return np.where(falls, np.minimum(target, np.maximum(fallen, LEAST)), target)
+        # Feedback that comes late by its own way tells of less than came: what it says next, behind the same queue, is
+        # more. No queue stands any more where less comes through.
+        deep = long & ~falls & (m.now - state.fell < FALLEN_LATELY)
+        risen = np.where(deep, FALL * np.minimum(m.acked, m.newest), 0.0)
+        return np.where(falls, np.minimum(target, np.maximum(fallen, LEAST)), np.maximum(target, risen))
 
     def _police(self, state: _State, m: Measured, target: Floats, may: Bools) -> Floats:
         """Where loss is unusual: the way drops what is above some rate, and tells by nothing else."""
@@ -298,6 +307,12 @@ class Bandwidth:
     def _pace(self, state: _State, m: Measured) -> Floats:
         # What feedback tells of the queue is as old as the queue is long; no more waits in it than is under way.
         queue = np.minimum(m.queue, np.maximum(m.in_flight * 8 / np.maximum(m.fed, LEAST) - m.round_trip, 0.0))
+        # Feedback may itself stand in a queue, or get lost: behind a fall no more is left than was there, without what
+        # has come through since.
+        since = m.now - state.fell
+        sent = (m.sent_bytes - state.fell_bytes) * 8 / np.maximum(m.fed, LEAST)
+        left = np.maximum(state.deepest - np.maximum(since - sent, 0.0), 0.0)
+        queue = np.where(since < FALLEN_LATELY, np.minimum(queue, left), queue)
         drains = (queue > DRAIN + m.usual) & (m.age < DEAD)
         drained = np.minimum(m.fed, m.newest) * (1 - np.minimum(queue / DRAINED_IN, 1.0))
         pace = np.where(drains, np.minimum(drained, state.target), state.target)

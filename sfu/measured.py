@@ -75,6 +75,7 @@ class Measured:
     acked: Floats
     newest: Floats
     sent: Floats
+    sent_bytes: Floats
     sent_packets: Floats
     fed: Floats
     age: Floats
@@ -140,6 +141,7 @@ class Measurements:
             acked=acked,
             newest=(past.acked_bytes[:, -1] - past.acked_bytes[:, 0]) * 8 / told_span,
             sent=(past.sent_bytes[:, -1] - past.sent_bytes[:, 0]) * 8 / span,
+            sent_bytes=rows[:, Downlink.SENT_BYTES],
             sent_packets=sent_packets,
             fed=past.acked,
             age=age,
