@@ -23,7 +23,8 @@ LEAST, STEP = 50_000, 10_000
 # bits for its pixels leaves frames out, and frames are what is kept (EN 301 549 V3.2.1, 6.5.3). Another size takes key
 # frames of all layers, which cost frames too.
 SMALLER_BELOW, LARGE_FROM, SMALLER_BY = 0.6, 0.85, 4 / 3
-# A lower rate that differs by more than this share is asked for after 1 s, a higher one after 5.
+# A lower rate that differs by more than this share is asked for after 1 s, a higher one after 5; a lower one that
+# leaves the size as it is, and so costs nothing, at once: what is sent meanwhile waits, and is too old in the end.
 DIFFERS, DOWN_AFTER, UP_AFTER = 0.15, 1.0, 5.0
 # A layer that is on and hasn't come for so long, while another does, isn't asked for again for a while, twice as
 # long each time: the browser doesn't make it (Chromium makes one layer of a small picture).
@@ -180,11 +181,15 @@ class _Rate:
 
     def update(self, now: float, useful: int | None, *, urgent: bool) -> None:
         wanted = self.declared if useful is None else min(self.declared, max(LEAST, round(useful / STEP) * STEP))
-        self._lower_since = _since(self._lower_since, wanted < self.asked * (1 - DIFFERS), now)
+        size_stays = math.ceil(SMALLER_BELOW * self.declared)
+        lower = wanted < self.asked * (1 - DIFFERS) or wanted < size_stays == self.asked
+        self._lower_since = _since(self._lower_since, lower, now)
         self._higher_since = _since(self._higher_since, wanted > self.asked, now)
         if _lasts(self._lower_since, 0.0 if urgent else DOWN_AFTER, now) or _lasts(self._higher_since, UP_AFTER, now):
             self.asked = wanted
             self._lower_since = self._higher_since = None
+        elif lower:
+            self.asked = min(self.asked, max(wanted, size_stays)) if self.asked >= size_stays else wanted
 
 
 class _Source:
