@@ -29,12 +29,15 @@ HOLD, LONGEST_HOLD = 10.0, 60.0
 FAILED_WITHIN = 20.0
 # Until an upgrade has been carried for so long, no other slot's is tried: what fails then fails once.
 TRIED_FOR = 1.5
-# Where the lowest layers don't fit, frames go after so long: for a moment the pacer leaves them out by itself.
-FRAMES_AFTER = 1.0
+# Where the lowest layers don't fit, frames go after so long: for a moment the pacer leaves them out by itself, and who
+# sends them makes them smaller.
+FRAMES_AFTER = 1.5
 # A picture is paused when it has not fitted for so long; longer while its publisher may still make it smaller.
 PAUSE_AFTER, PAUSE_AFTER_ASKING = 2.0, 5.0
 # Frames, and paused pictures, come back with less headroom and sooner: they are missed more than sharpness.
-RESUME_HEADROOM, RESUME_FOR, RESUME_HOLD, LONGEST_RESUME = 1.05, 0.5, 3.0, 6.0
+RESUME_HEADROOM, RESUME_FOR, RESUME_HOLD, LONGEST_RESUME, RESUMED_WITHIN = 1.05, 0.5, 3.0, 6.0, 5.0
+# Frames cost no key frame when they come back.
+FRAMES_HOLD = 1.0
 # Who speaks takes the place of somebody who doesn't: not more often than so.
 SWAP_AFTER = 3.0
 # Below so much on the wire a picture isn't worth its place, and above so much per picture none needs to be paused.
@@ -48,7 +51,7 @@ SHARED = 0.82
 HOPED = 1.1
 # Plain sound has to fit with so much to spare, for so long, before joined packets end.
 PLAIN_HEADROOM, PLAIN_FOR = 1.3, 5.0
-# Plain sound leaves a picture so much, or is joined: a picture that just fits would fall with the next swing of the way.
+# Plain sound leaves a picture so much, or is joined: one that just fits would fall with the next swing of the way.
 PICTURE_BESIDE = 1.3 * LEAST_USEFUL
 
 
@@ -329,9 +332,13 @@ class _Plan:
 
     def _lower(self, want: Want, level: int) -> None:
         past = self.slots[want.slot]
-        failed = self.now - past.raised < FAILED_WITHIN
-        first, longest = (RESUME_HOLD, LONGEST_RESUME) if level < _lowest(want) else (HOLD, LONGEST_HOLD)
-        hold = min(2 * max(past.hold, first), longest) if failed else first
+        first, longest, within = HOLD, LONGEST_HOLD, FAILED_WITHIN
+        if level < _lowest(want):
+            # A larger picture that failed says nothing of the smallest.
+            first = RESUME_HOLD if level < 0 else FRAMES_HOLD
+            longest, within = LONGEST_RESUME, RESUMED_WITHIN
+        former = past.hold if first <= past.hold <= longest else first
+        hold = min(2 * former, longest) if self.now - past.raised < within else first
         self.slots[want.slot] = replace(
             past, level=level, since=self.now, lowered=self.now, hold=hold, roomy_since=None, paused=level < 0
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from vardrum.sfu.allocation import HOLD, PAUSE_AFTER_ASKING, RESUME_HOLD
+from vardrum.sfu.allocation import FRAMES_HOLD, HOLD, PAUSE_AFTER_ASKING, RESUME_HOLD
 
 from .allocated import LIMITED, Allocating
 from .drive import History, drive
@@ -51,7 +51,7 @@ def test_no_layer_goes_up_sooner_after_it_went_down_than_its_hold() -> None:
                 # Who begins to speak takes another's place at once, which is no upgrade.
                 if past.level > max(level, 0) and allocation.swapped != now:
                     upgrades += 1
-                    hold = HOLD if past.level > 1 else RESUME_HOLD
+                    hold = HOLD if past.level > 1 else FRAMES_HOLD if level == 0 else RESUME_HOLD
                     assert now - lowered >= hold - 0.01, f"link {link}, slot {slot} at {now:.1f} ({AGAIN})"
                 before[slot] = (past.level, past.lowered)
     assert upgrades > LINKS, "it went up at all"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vardrum.sfu.allocation import (
+    FRAMES_AFTER,
     LEAST_USEFUL,
     NOTHING,
     SHARED,
@@ -135,7 +136,7 @@ def test_resolution_goes_before_frames_and_frames_before_the_picture() -> None:
     assert viewer.at(TWO_VOICES + LOW + HIGH).levels == [2, 1]
     assert viewer.at(TWO_VOICES + 2 * LOW).levels == [1, 1]
     # For a moment the pacer does without frames by itself.
-    assert viewer.at(TWO_VOICES + LOW + 0.6 * LOW, 0.9).levels == [1, 1]
+    assert viewer.at(TWO_VOICES + LOW + 0.6 * LOW, FRAMES_AFTER - 0.1).levels == [1, 1]
     assert viewer.at(TWO_VOICES + LOW + 0.6 * LOW, 0.3).levels == [1, 0]
     assert viewer.at(TWO_VOICES + 1.2 * LOW, 0.2).levels == [0, 0]
 
