@@ -31,6 +31,9 @@ Floats = NDArray[np.float64]
 
 # A pace that differs by less isn't worth a command.
 PACE_STEP = 0.02
+# What is sent beyond what was shared out, as a picture that has just become larger is at first, goes out so many times
+# as fast at most, but with this share of the target: a target that media don't fill is as old as the last probe.
+AT_ONCE, LIKELY = 1.5, 0.75
 # A viewer who is shown all that is wished for is decided anew each second, for rates change; all others each tick.
 CONTENT_FOR = 1.0
 # What two voices take that are carried three times, beyond what is kept for them (RFC 2198), bit/s.
@@ -131,6 +134,7 @@ class Adaptation:
             if peer is None:
                 continue
             peer.target, peer.congested = target, congested
+            pace = min(pace, max(AT_ONCE * peer.allocation.used, LIKELY * target))
             if abs(pace - peer.pace) > PACE_STEP * peer.pace:
                 peer.pace = pace
                 peer.engine.set_target(number, int(pace))
