@@ -60,6 +60,7 @@ class Measured:
         fed: bit/s that arrived when feedback last came; later on `acked` fades.
         age: seconds since the newest feedback; NaN without transport-cc.
         fresh: whether feedback came since the former tick.
+        sent_bytes, sent_packets: since it came.
         in_flight: bytes; held: packets that wait in the pacer.
         loss: share of packets lost of late; NaN while too few were sent. habit: what this link always loses.
         usual: seconds of `queue` that are no queue.
