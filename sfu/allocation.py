@@ -334,14 +334,13 @@ class _Plan:
         past = self.slots[want.slot]
         first, longest, within = HOLD, LONGEST_HOLD, FAILED_WITHIN
         if level < _lowest(want):
-            # A larger picture that failed says nothing of the smallest.
             first = RESUME_HOLD if level < 0 else FRAMES_HOLD
             longest, within = LONGEST_RESUME, RESUMED_WITHIN
         former = past.hold if first <= past.hold <= longest else first
         hold = min(2 * former, longest) if self.now - past.raised < within else first
-        self.slots[want.slot] = replace(
-            past, level=level, since=self.now, lowered=self.now, hold=hold, roomy_since=None, paused=level < 0
-        )
+        # A larger picture that failed says nothing of the smallest.
+        raised = float("-inf") if level == _lowest(want) else past.raised
+        self.slots[want.slot] = Past(want.who, level, self.now, raised, self.now, hold, paused=level < 0)
 
     def swap(self) -> None:
         """Lets who matters more take the place of who matters less, where both don't fit."""

@@ -250,8 +250,7 @@ class Bandwidth:
         # Feedback that is lost on its own way makes either figure too small.
         most = np.maximum(m.acked, m.newest) / (1 - m.habit)
         falls &= (m.sent > PRESSES * most) | (most < FAR_BELOW * target)
-        state.fell[falls], state.fell_bytes[falls], state.deepest[falls] = m.now, m.sent_bytes[falls], 0.0
-        state.deepest = np.maximum(state.deepest, m.queue)
+        self._begin_fall(state, m, falls)
         self._probing.beware(falls)
         state.full = np.where(falls, came, state.full)
         # Feedback that comes late by its own way tells of less than came: what it says next, behind the same queue, is
@@ -259,6 +258,10 @@ class Bandwidth:
         deep = long & ~falls & (m.now - state.fell < FALLEN_LATELY)
         risen = np.where(deep, FALL * np.minimum(m.acked, m.newest), 0.0)
         return np.where(falls, np.minimum(target, np.maximum(fallen, LEAST)), np.maximum(target, risen))
+
+    def _begin_fall(self, state: _State, m: Measured, falls: Bools) -> None:
+        state.fell[falls], state.fell_bytes[falls], state.deepest[falls] = m.now, m.sent_bytes[falls], 0.0
+        state.deepest = np.maximum(state.deepest, m.queue)
 
     def _police(self, state: _State, m: Measured, target: Floats, may: Bools) -> Floats:
         """Where loss is unusual: the way drops what is above some rate, and tells by nothing else."""
@@ -269,7 +272,7 @@ class Bandwidth:
         falls = may & (m.now - state.lossy_since >= POLICED_FOR) & (m.acked > FED * target) & (m.acked > 0)
         state.lossy_since[falls] = np.nan
         self._measurements.forget_loss(falls)
-        state.fell[falls] = m.now
+        self._begin_fall(state, m, falls)
         state.full = np.where(falls, m.acked, state.full)
         return np.where(falls, np.minimum(target, np.maximum(m.acked, LEAST)), target)
 

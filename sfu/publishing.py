@@ -189,7 +189,7 @@ class _Rate:
             self.asked = wanted
             self._lower_since = self._higher_since = None
         elif lower:
-            self.asked = min(self.asked, max(wanted, size_stays)) if self.asked >= size_stays else wanted
+            self.asked = wanted if self.asked < size_stays else max(wanted, size_stays)
 
 
 class _Source:

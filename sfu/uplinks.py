@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class SendersQueues:
             if one is None or frames != one.frames:
                 one = Queued(frames, packets, payload, now, now)
             elif packets > one.packets:
-                one = replace(one, packets=packets, last=now, came=one.came + 1)
+                one.packets, one.last, one.came = packets, now, one.came + 1
             layers[key] = one
             if one.trickles(now, payload):
                 stuck.add(key[0])

@@ -10,6 +10,7 @@ from vardrum.sfu.allocation import (
     FRAMES_AFTER,
     LEAST_USEFUL,
     NOTHING,
+    RESUME_HOLD,
     SHARED,
     Allocation,
     Option,
@@ -150,6 +151,17 @@ def test_a_picture_is_paused_only_when_it_has_not_fitted_for_a_while() -> None:
         viewer.at(TWO_VOICES + room, 0.4)
         assert viewer.levels == [0, -1]
         assert viewer.paused == [False, True]
+
+
+def test_a_larger_picture_that_failed_does_not_keep_the_smallest_away() -> None:
+    viewer = Viewer(want(0)).at(3_000_000, 30)
+    assert viewer.at(TWO_VOICES + LOW * 1.2, 1).at(3_000_000, 12).levels == [2], "it is larger again since a moment ago"
+    while viewer.levels != [-1]:
+        viewer.at(30_000)
+    paused = viewer.now
+    while viewer.levels == [-1]:
+        viewer.at(TWO_VOICES + LOW * 1.3)
+    assert viewer.now - paused <= RESUME_HOLD + 0.5
 
 
 def test_an_allocation_tells_who_has_just_gone_down_from_who_has_just_come() -> None:

@@ -235,6 +235,46 @@ def test_a_queue_that_grows_takes_the_target_below_what_arrives_once() -> None:
     assert estimates.pace[0] == estimates.target[0]
 
 
+def test_behind_a_fall_late_feedback_takes_nothing_more_and_a_queue_that_must_have_drained_has() -> None:
+    way = Way(7, rate=900e3, carries=900e3)
+    net = Net(way)
+    net.wanted = {7: 2e6}
+    net.run(5)
+    way.rate = 400e3
+    way.values = {Downlink.QUEUE_DELAY_US: 300_000, Downlink.TREND: 0.2, Downlink.IN_FLIGHT_BYTES: 100_000}
+    fallen = net.run(0.4)
+    target = target_of(net, 7, fallen)
+    assert 0.8 * 400e3 < target < 450e3
+    assert fallen.pace[0] < 0.5 * target
+    # Sound alone goes on; what feedback tells of is as old as the queue, and some of it is lost.
+    way.rate = 60e3
+    way.values[Downlink.ACKED_RATE_BPS] = 400e3
+    after = [net.run() for _ in range(6)]
+    assert min(target_of(net, 7, one) for one in after) > 0.99 * target
+    assert after[-1].pace[0] == after[-1].target[0]
+
+
+def test_a_fall_that_went_too_deep_is_taken_back() -> None:
+    way = Way(7, rate=900e3, carries=900e3)
+    net = Net(way)
+    net.wanted = {7: 2e6}
+    net.run(5)
+    way.values = {Downlink.QUEUE_DELAY_US: 300_000, Downlink.TREND: 0.2}
+
+    def told(rate: float, ticks: int) -> float:
+        """The target after feedback that tells of so many bit/s."""
+        for _ in range(ticks):
+            way.values[Downlink.ACKED_RATE_BPS] = rate
+            way.values[Downlink.ACKED_BYTES] = way.values.get(Downlink.ACKED_BYTES, way.told) + rate / 80
+            way.values[Downlink.ACKED_PACKETS] = way.values[Downlink.ACKED_BYTES] // PACKET
+            target = target_of(net, 7, net.run())
+        return target
+
+    assert told(50e3, 5) < 60e3
+    way.rate = 60e3
+    assert told(400e3, 5) == pytest.approx(0.85 * 400e3, rel=0.05)
+
+
 def test_noise_of_one_feedback_takes_nothing_away() -> None:
     net = Net(Way(7))
     before = net.run(5).target[0]

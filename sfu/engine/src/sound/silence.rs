@@ -38,15 +38,15 @@ impl Silence {
     /// Judges one packet. `level` is its byte of RFC 6464, where it had one.
     pub fn judge(&mut self, payload: &[u8], level: Option<u8>, now: Micros) -> Verdict {
         let quiet = |level: u8| level & 0x7f == NOTHING || level & VOICE == 0 && level & 0x7f >= QUIET;
-        let encoders = opus::is_silence(payload);
-        if !encoders && !level.map_or(false, quiet) {
+        let own = opus::is_silence(payload);
+        if !own && !level.map_or(false, quiet) {
             self.since = None;
             return match self.emptied.take() {
                 Some(_) => Verdict::Begin,
                 None => Verdict::Send,
             };
         }
-        if now < *self.since.get_or_insert(now) + HANGOVER && !encoders {
+        if now < *self.since.get_or_insert(now) + HANGOVER && !own {
             return Verdict::Send;
         }
         match self.emptied {
