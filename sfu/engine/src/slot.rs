@@ -11,6 +11,8 @@
 //! comes stays a gap: padding would make a receiver believe that no picture is missing.
 
 mod layers;
+mod line;
+mod numbers;
 mod segment;
 
 use std::collections::VecDeque;
@@ -23,15 +25,10 @@ use crate::picture::ALL_LAYERS;
 use crate::spent::Spent;
 use segment::{id_mask, newest, numbering, Newest, Segment, OPEN};
 
-mod numbers;
-
 /// Of pictures: at 30 a second, every second one dropped, 4 s of what a receiver may ask for again.
 const SEGMENTS_VIDEO: usize = 64;
 /// As many switches back can a receiver of sound still ask for a repair.
 const SEGMENTS_AUDIO: usize = 16;
-/// A source whose clock has moved from the slot's line by more is put back on it, at a new frame.
-const OFF_LINE_VIDEO: u32 = 90 * 20;
-const OFF_LINE_AUDIO: u32 = 48 * 40;
 /// A leap of a source's numbers by more is a new beginning: a receiver that is led half around loses its SRTP
 /// roll-over counter for good, and the slot with it.
 const LEAP: u64 = 256;
@@ -455,40 +452,6 @@ impl Slot {
         if let Some(segment) = self.segments.back_mut() {
             segment.end = end;
         }
-    }
-
-    /// Moves the present source back onto the slot's line at a new frame, where its clock has left it.
-    fn keep_on_line(&mut self, packet: &Packet<'_>, segment: Segment) {
-        let out = segment.timestamp_shift.wrapping_add(packet.timestamp);
-        // No packet before this one had, or will have when it comes late, a later time; unless it is missing here.
-        let last = segment.timestamp_shift.wrapping_add(self.newest.timestamp);
-        if out == last || packet.sequence != self.newest.sequence + 1 {
-            return;
-        }
-        let on_line = self.line.at(packet.capture);
-        let off = on_line.wrapping_sub(out) as i32;
-        let limit = if self.kind == Kind::Audio {
-            OFF_LINE_AUDIO
-        } else {
-            OFF_LINE_VIDEO
-        };
-        if off.unsigned_abs() <= limit {
-            return;
-        }
-        let forward = on_line.wrapping_sub(last) as i32 > 0;
-        let timestamp = match self.kind {
-            _ if forward => on_line,
-            // Sound can't be squeezed: it waits for a pause.
-            Kind::Audio => return,
-            Kind::Video => last.wrapping_add(self.line.rate / 1000),
-        };
-        self.close(packet.sequence);
-        self.push(Segment {
-            out_first: segment.out(packet.sequence),
-            source_first: packet.sequence,
-            timestamp_shift: timestamp.wrapping_sub(packet.timestamp),
-            ..segment
-        });
     }
 
     fn push(&mut self, segment: Segment) {
