@@ -5,21 +5,15 @@
 //! repairs, but they use up the rate. Repairs of pictures go before pictures. What has waited too long is dropped by
 //! whole pictures, up to the next key frame: a decoder never gets a part of one, nor one whose references it lacks.
 
+mod allowance;
+
 use std::collections::VecDeque;
 use std::mem::size_of;
 
 use crate::clock::Micros;
 use crate::packet::{Feed, Packet};
+use allowance::Allowance;
 
-/// As much as fits into this time may go out at once,
-const BURST: Micros = 10_000;
-/// and up to two full packets, as far as they fit into that: on a way of 150 kbit/s they are 130 ms of queue.
-const SHORT_BURST: Micros = 40_000;
-const SHORT_BURST_BYTES: i64 = 2 * FULL;
-const FULL: i64 = 1_250;
-/// What sound has sent beyond the target is owed for so long at most, or as a full packet is: when it falls silent, or
-/// the target was next to nothing while a queue drained, pictures go on soon.
-const LONGEST_DEBT: Micros = 100_000;
 /// About 3 s of 2 Mbit/s.
 const MOST_HELD: usize = 512;
 const MOST_REPAIRS: usize = 128;
@@ -36,8 +30,6 @@ const LATE: Micros = 400_000;
 const LATE_NO_MORE: Micros = 200_000;
 /// What has hardly waited goes out even where a key frame comes behind it.
 const IN_TIME: Micros = 50_000;
-/// Credit is counted in millionths of a bit: what passes in a microsecond at 1 bit/s.
-const BYTE: i64 = 8_000_000;
 
 /// A picture packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +74,7 @@ struct Line {
 /// One downlink's pacer; without a target it is out of the way.
 #[derive(Default)]
 pub struct Pacer {
-    /// bit/s on the wire; 0 for none.
-    target: u64,
-    credit: i64,
-    filled: Micros,
+    allowance: Allowance,
     held: VecDeque<Held>,
     /// Slot and number that wait, and since when.
     repairs: VecDeque<(usize, u16, Micros)>,
@@ -108,22 +97,14 @@ impl Pacer {
         }
     }
 
-    /// Paces to `bits_per_second` on the wire from now on; 0: not at all, and what is held goes out soon. Where that is
-    /// much more than before, a queue has drained meanwhile, and with it what sound owed.
+    /// Paces to `bits_per_second` on the wire from now on; 0: not at all, and what is held goes out soon.
     pub fn set_target(&mut self, now: Micros, bits_per_second: u32) {
-        if self.target == 0 {
-            self.filled = now;
-            self.credit = 0;
-        } else if u64::from(bits_per_second) >= 2 * self.target {
-            self.filled = now;
-            self.credit = self.credit.max(0);
-        }
-        self.target = u64::from(bits_per_second);
+        self.allowance.set_target(now, u64::from(bits_per_second));
     }
 
     /// bit/s; 0 for none.
     pub fn target(&self) -> u64 {
-        self.target
+        self.allowance.target()
     }
 
     /// Bytes allocated.
@@ -145,30 +126,18 @@ impl Pacer {
     /// Takes note of `bytes` that went out, whatever they are.
     #[inline]
     pub fn on_sent(&mut self, bytes: usize) {
-        if self.target > 0 {
-            let debt = ((self.target * LONGEST_DEBT) as i64).max(FULL * BYTE);
-            self.credit = (self.credit - bytes as i64 * BYTE).max(-debt);
-        }
+        self.allowance.spend(bytes);
     }
 
     /// Whether a packet may go out now. `probe`: bit/s of a running one, which raises the target.
     pub fn may_send(&mut self, now: Micros, probe: Option<u64>) -> bool {
-        if self.target == 0 {
-            return true;
-        }
-        let rate = self.target.max(probe.unwrap_or(0)) as i64;
-        let passed = now.saturating_sub(self.filled).min(1_000_000) as i64;
-        self.filled = now;
-        let short = (rate * SHORT_BURST as i64).min(SHORT_BURST_BYTES * BYTE);
-        let most = (rate * BURST as i64).max(short);
-        self.credit = (self.credit + rate * passed).min(most);
-        self.credit > 0
+        self.allowance.is_left(now, probe)
     }
 
     /// Whether a picture packet, or a picture's repair, must wait.
     #[inline]
     pub fn holds(&mut self, now: Micros, probe: Option<u64>) -> bool {
-        self.is_waiting() || self.target > 0 && !self.may_send(now, probe)
+        self.is_waiting() || !self.may_send(now, probe)
     }
 
     /// When something that waits may go out.
@@ -176,12 +145,7 @@ impl Pacer {
         if !self.is_waiting() {
             return None;
         }
-        let missing = (1 - self.credit).max(0) as u64;
-        Some(
-            missing
-                .checked_div(self.target)
-                .map_or(now, |time| self.filled + time + 1),
-        )
+        Some(self.allowance.next(now))
     }
 
     /// What a slot will be showing behind all that waits in it; `present`: what it shows now.
