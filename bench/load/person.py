@@ -157,6 +157,7 @@ class Person:
                 raise TooLate from None
             raise Failed(Figure(kind, name, _since(begun), in_words(refused))) from None
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
+            unless_over(error)
             raise Failed(Figure(kind, name, _since(begun), in_words(error))) from None
         self._tell(Figure(kind, name, _since(begun)))
 
@@ -187,6 +188,7 @@ class Person:
             await self._bot.join()
             await self._connected()
         except (OSError, TimeoutError, ValueError) as error:
+            unless_over(error)
             problem = f"no connection in {SOON:g} s" if isinstance(error, TimeoutError) else in_words(error)
             raise Failed(Figure("media", "join", _since(begun), problem)) from None
         self._tell(Figure("media", "join", (self._bot.times["connected"] - self._bot.times["offer"]) * 1000))
@@ -325,8 +327,7 @@ class Person:
                 if not alone:
                     await bot.until(lambda: bot.sounds or not bot.slots, "sound", SOON)
         except Closed as closed:
-            if closed.code == OVER_CODE:
-                raise TooLate from None
+            unless_over(closed)
             raise Failed(Figure("media", name, _since(begun), in_words(closed))) from None
         except Refused as refused:
             if refused.problem in ("gone", "session-replaced"):
@@ -410,6 +411,16 @@ def summary(said: Mapping[str, Any], fed: set[int], *, away: bool, still: float 
         own = " (the bot itself was too slow)" if said["overflow"] else ""
         problem = f"more than {MISSING:.1%} of the sound was missing{own}"
     return [Figure("media", "freeze", frozen), Figure("media", "sound missing", missing * PACKET_MS, problem)]
+
+
+def unless_over(error: BaseException) -> None:
+    """Nothing has failed where somebody ended the visit meanwhile.
+
+    Raises:
+        TooLate: that is what `error` says.
+    """
+    if isinstance(error, Closed) and error.code == OVER_CODE:
+        raise TooLate from None
 
 
 def _since(begun: float) -> float:

@@ -11,7 +11,7 @@ from vardrum.bench.crowd import Step
 from vardrum.bench.load import search, weather
 from vardrum.bench.load.crew import on_this_machine
 from vardrum.bench.load.figures import of_locust
-from vardrum.bench.load.person import in_words, summary
+from vardrum.bench.load.person import TooLate, in_words, summary, unless_over
 from vardrum.bench.load.seats import Board, Seat
 from vardrum.bench.native_bots import Histogram
 from vardrum.bench.portal import Refused
@@ -148,6 +148,13 @@ def test_sound_that_is_missing_is_a_failure_unless_a_network_was_away() -> None:
     assert (sound.ms, sound.problem) == (200, "more than 0.5% of the sound was missing")
     assert [one.name for one in summary(said, {1}, away=True)] == ["freeze, somebody was away"]
     assert summary({}, set(), away=False) == []
+
+
+def test_who_was_still_coming_when_the_visit_was_ended_has_come_too_late_and_nothing_failed() -> None:
+    with pytest.raises(TooLate):
+        unless_over(Closed(4002))
+    for error in (Closed(1006), Closed(4001), TimeoutError()):
+        unless_over(error)
 
 
 def test_why_something_failed_is_said_in_words_that_can_be_counted() -> None:
