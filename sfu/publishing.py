@@ -23,6 +23,8 @@ LEAST, STEP = 50_000, 10_000
 # bits for its pixels leaves frames out, and frames are what is kept (EN 301 549 V3.2.1, 6.5.3). Another size takes key
 # frames of all layers, which cost frames too.
 SMALLER_BELOW, LARGE_FROM, SMALLER_BY = 0.6, 0.85, 4 / 3
+# So it gets larger only once there has been enough for so long, and UP_AFTER: some networks swing every twenty seconds.
+GROWS_AFTER = 25.0
 # A lower rate that differs by more than this share is asked for after 1 s, a higher one after 5; a lower one that
 # leaves the size as it is, and so costs nothing, at once: what is sent meanwhile waits, and is too old in the end.
 DIFFERS, DOWN_AFTER, UP_AFTER = 0.15, 1.0, 5.0
@@ -178,9 +180,15 @@ class _Rate:
         self.declared = self.asked = declared
         self._lower_since: float | None = None
         self._higher_since: float | None = None
+        self._large_since: float | None = None
 
-    def update(self, now: float, useful: int | None, *, urgent: bool) -> None:
+    def update(self, now: float, useful: int | None, *, urgent: bool, small: bool) -> None:
+        """Takes what is useful (None: all that is declared); `small`: it is asked to be smaller than declared."""
         wanted = self.declared if useful is None else min(self.declared, max(LEAST, round(useful / STEP) * STEP))
+        large = math.ceil(LARGE_FROM * self.declared)
+        self._large_since = _since(self._large_since, wanted >= large, now)
+        if small and not _lasts(self._large_since, GROWS_AFTER, now):
+            wanted = min(wanted, (large - 1) // STEP * STEP)
         size_stays = math.ceil(SMALLER_BELOW * self.declared)
         lower = wanted < self.asked * (1 - DIFFERS) or wanted < size_stays == self.asked
         self._lower_since = _since(self._lower_since, lower, now)
@@ -244,7 +252,7 @@ class _Source:
             return
         for layer in needs.keys() & set(range(len(self.rids))):
             self._needed[layer] = now
-            self._rates[layer].update(now, needs[layer], urgent=urgent)
+            self._rates[layer].update(now, needs[layer], urgent=urgent, small=self._shrunk and layer == 0)
         wanted = {layer for layer in range(len(self.rids)) if self._is_wanted(layer, now, needs)}
         if not wanted or (not needs and 0 in self.on):
             # A picture that nobody looks at comes back at once, as the smallest.

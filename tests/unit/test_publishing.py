@@ -168,10 +168,12 @@ def test_what_only_starved_viewers_watch_is_asked_to_be_smaller_soon_and_larger_
     assert phone.run(4, LOW) != [], "only its layer that nobody needs"
     assert phone.largest[0] == 60_000
     phone.run(2, LOW)
+    assert phone.largest[0] == 120_000, "as much as leaves it small"
+    phone.run(25, LOW)
     assert phone.largest[0] == 150_000
     phone.run(5, {0: 20_000})
     assert phone.largest[0] == 50_000, "less isn't worth its packets"
-    phone.run(10, {0: 10_000_000})
+    phone.run(31, {0: 10_000_000})
     assert phone.largest[0] == 150_000
 
 
@@ -187,13 +189,27 @@ def test_with_few_bits_the_lowest_layer_gets_smaller_and_keeps_its_frames() -> N
     phone = Phone()
 
     def scale_after(useful: int | None) -> float:
-        phone.run(20, {0: useful, 1: None})
+        phone.run(31, {0: useful, 1: None})
         lowest = phone.send["camera"]["encodings"][0]
         assert lowest["maxFramerate"] == 20
         scale: float = lowest["scaleResolutionDownBy"]
         return scale
 
     assert [scale_after(useful) for useful in (None, 100_000, 80_000, 120_000, 140_000)] == [1.5, 1.5, 2.0, 2.0, 1.5]
+
+
+def test_where_the_room_swings_a_picture_stays_small_until_there_is_enough_for_a_while() -> None:
+    phone = Phone()
+
+    def scales(*useful: int) -> list[float]:
+        """After twenty seconds of each."""
+        found: list[float] = []
+        for rate in useful:
+            phone.run(20, {0: rate})
+            found.append(phone.send["camera"]["encodings"][0]["scaleResolutionDownBy"])
+        return found
+
+    assert scales(140_000, 80_000, 140_000, 80_000, 140_000, 140_000) == [1.5, 2.0, 2.0, 2.0, 2.0, 1.5]
 
 
 def test_need_that_swings_is_asked_for_once() -> None:
