@@ -12,21 +12,6 @@ use vardrum_engine::shard::Shard;
 const MS: u64 = 1_000;
 const FRAME: u32 = 4_500;
 
-fn show(shard: &mut Shard, now: u64, viewer: u32, slot: u8, publisher: u32, track: u8, layer: u8) {
-    shard.command(
-        now,
-        Command::Show {
-            viewer,
-            slot,
-            publisher,
-            track,
-            layer,
-            temporal: 255,
-            asks: true,
-        },
-    );
-}
-
 fn two() -> (Shard, Client, Client) {
     let mut shard = Shard::new([7; 16], 1 << 40);
     let anna = Client::connect(&mut shard, 1, 0);

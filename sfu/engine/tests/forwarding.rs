@@ -36,18 +36,7 @@ impl House {
     }
 
     fn show(&mut self, viewer: u32, slot: u8, publisher: u32, track: u8, layer: u8) {
-        self.shard.command(
-            self.now,
-            Command::Show {
-                viewer,
-                slot,
-                publisher,
-                track,
-                layer,
-                temporal: 255,
-                asks: true,
-            },
-        );
+        show(&mut self.shard, self.now, viewer, slot, publisher, track, layer);
     }
 
     fn anna_sends(&mut self, mut packet: Vec<u8>) {

@@ -5,7 +5,6 @@ mod house;
 
 use client::*;
 use house::*;
-use vardrum_engine::command::Command;
 use vardrum_engine::rtcp::{self, Packet, SenderInfo};
 use vardrum_engine::shard::Shard;
 
@@ -25,8 +24,8 @@ fn report(ssrc: u32, rtp: u32, at: u64) -> Vec<u8> {
 }
 
 /// How far the last packet in a slot is ahead of where the slot's own reports put what was captured at `captured`, in
-/// milliseconds; `None` before the first.
-fn ahead(viewer: &Client, slot: u8, captured: u64, rate: i128) -> Option<i64> {
+/// ticks of its clock; `None` before the first.
+fn ahead(viewer: &Client, slot: u8, captured: u64, rate: i128) -> Option<i32> {
     let ssrc = viewer.slot_ssrc(slot);
     let said = viewer
         .control
@@ -39,14 +38,13 @@ fn ahead(viewer: &Client, slot: u8, captured: u64, rate: i128) -> Option<i64> {
     let (info, last) = (said.last()?, viewer.media.iter().rfind(|got| got.ssrc == ssrc)?);
     let ntp = (1u64 << 40) + ((u128::from(captured) << 32) / 1_000_000) as u64;
     let passed = ((i128::from(ntp) - i128::from(info.ntp)) * rate) >> 32;
-    let off = last.timestamp.wrapping_sub(info.rtp.wrapping_add(passed as u32)) as i32;
-    Some(i64::from(off) * 1000 / rate as i64)
+    Some(last.timestamp.wrapping_sub(info.rtp.wrapping_add(passed as u32)) as i32)
 }
 
 /// Anna speaks on and on; once her microphone stands still for `late` milliseconds, or, where that is below 0, it turns
 /// out that all is captured earlier than it seemed. How far her sound is ahead of its reports in the end, in
-/// milliseconds.
-fn spoken_on(late: i64) -> i64 {
+/// ticks of 48 kHz.
+fn spoken_on(late: i64) -> i32 {
     let mut house = House::new();
     house.speak(1..11);
     house.pass(late.max(0) as u64);
@@ -72,10 +70,10 @@ fn spoken_on(late: i64) -> i64 {
 fn sound_is_never_moved_but_what_is_said_of_its_time_is() {
     for late in [60, 400, -60, -400] {
         let off = spoken_on(late);
-        assert!(off.abs() <= 2, "late by {late} ms: {off} ms from its lips");
+        assert!(off.abs() <= 48, "late by {late} ms: {off} ticks from its lips");
     }
     let off = spoken_on(30);
-    assert!((28..=30).contains(&-off), "{off}: so little isn't noticed");
+    assert!((-off - 30 * 48).abs() <= 48, "{off} ticks: so little isn't noticed");
 }
 
 #[test]
@@ -83,18 +81,7 @@ fn a_picture_whose_first_packet_was_late_comes_back_to_its_line() {
     let mut shard = Shard::new([7; 16], 1 << 40);
     let mut anna = Client::connect(&mut shard, 1, 0);
     let mut bo = Client::connect(&mut shard, 2, 0);
-    shard.command(
-        0,
-        Command::Show {
-            viewer: 2,
-            slot: PICTURE_SLOT,
-            publisher: 1,
-            track: CAMERA,
-            layer: 0,
-            temporal: 255,
-            asks: true,
-        },
-    );
+    show(&mut shard, 0, 2, PICTURE_SLOT, 1, CAMERA, 0);
     let start = 1_000 * MS;
     let ssrc = anna.ssrc(CAMERA, 0, false);
     let mut off = None;
@@ -118,5 +105,5 @@ fn a_picture_whose_first_packet_was_late_comes_back_to_its_line() {
     }
     // The best that is known is the report's own way: 20 ms.
     let off = off.expect("reports");
-    assert!((off - 20).abs() <= 20, "off by {off} ms after 9 s");
+    assert!((off - 1800).abs() <= 1800, "off by {} ms after 9 s", off / 90);
 }

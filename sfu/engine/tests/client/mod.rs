@@ -462,6 +462,22 @@ pub fn write_check(out: &mut Vec<u8>, transaction: &[u8; 12], username: &str, no
     out.extend_from_slice(&integrity);
 }
 
+/// Shows all of a publisher's layer in a viewer's slot.
+pub fn show(shard: &mut Shard, now: Micros, viewer: u32, slot: u8, publisher: u32, track: u8, layer: u8) {
+    shard.command(
+        now,
+        Command::Show {
+            viewer,
+            slot,
+            publisher,
+            track,
+            layer,
+            temporal: 255,
+            asks: true,
+        },
+    );
+}
+
 /// Hands what the shard wants to send to whom it is for, and empties the outbox.
 pub fn deliver(shard: &mut Shard, clients: &mut [&mut Client]) {
     let datagrams = (0..shard.outbox.len()).map(|i| shard.outbox.get(i));

@@ -53,18 +53,7 @@ impl House {
             bo,
             wire: vec![],
         };
-        house.shard.command(
-            house.now,
-            Command::Show {
-                viewer: 2,
-                slot: SOUND_SLOT,
-                publisher: 1,
-                track: MICROPHONE,
-                layer: 0,
-                temporal: 255,
-                asks: true,
-            },
-        );
+        show(&mut house.shard, house.now, 2, SOUND_SLOT, 1, MICROPHONE, 0);
         house
     }
 
