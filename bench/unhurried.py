@@ -22,15 +22,16 @@ from pathlib import Path
 # capabilities(7), as bits of the masks in /proc/<pid>/status.
 SETPCAP = 1 << 8
 SYS_NICE = 1 << 23
-# What Chromium calls the threads that take, encode, send, receive and play sound, and how far they are preferred (nice
-# values, setpriority(2); slices in ns, sched_setattr(2), with which Linux from 6.12 on lets them interrupt others). Its
-# sockets and what its processes tell each other are in the threads named after IO.
-SOUND_THREADS = (
+# What Chromium calls the threads that take, encode, send, receive and play sound, and that of its camera, and how far
+# they are preferred (nice values, setpriority(2); slices in ns, sched_setattr(2), with which Linux from 6.12 on lets
+# them interrupt others). Its sockets and what its processes tell each other are in the threads named after IO.
+DEVICE_THREADS = (
     "FakeAudio",
     "AudioInput",
     "AudioOutput",
     "AudioThread",
     "AudioWorker",
+    "CaptureThread",
     "AudioProcess",
     "Chrome_ChildIOT",
     "Chrome_IOThread",
@@ -100,8 +101,8 @@ def prefer_all(pid: int) -> None:
             prefer(int(task.name))
 
 
-def prefer_sound(pids: Iterable[int], nice: int = PREFERRED) -> int:
-    """Lets the sound threads of these browsers go before their others, as everywhere else; returns how many there are.
+def prefer_devices(pids: Iterable[int], nice: int = PREFERRED) -> int:
+    """Lets these browsers' threads of sound and camera go before their others, as everywhere; returns how many.
 
     What they are without real time is one of a hundred threads that take turns on the machine, and late where a phone's
     or a computer's are not. Preferred threads (setpriority(2)) can't take a core whole. Without the right to it nothing
@@ -111,7 +112,7 @@ def prefer_sound(pids: Iterable[int], nice: int = PREFERRED) -> int:
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*"):
             with contextlib.suppress(OSError):
-                if (task / "comm").read_text(encoding="utf-8").startswith(SOUND_THREADS):
+                if (task / "comm").read_text(encoding="utf-8").startswith(DEVICE_THREADS):
                     prefer(int(task.name), nice)
                     found += 1
     return found

@@ -6,7 +6,7 @@
   const connections = [];
   const tracks = new Set();
   const measure = {
-    samples: [], // {at, connection, slots, in, out}
+    samples: [], // {at, connection, slots, in, out, taken: frames that the camera gave}
     messages: [], // {at, …message} of what the server said about media
     firstPicture: null,
   };
@@ -92,10 +92,11 @@
 
   measure.sample = async () => {
     const connection = connections.filter((one) => one.connectionState !== "closed").at(-1);
-    const sample = { at: now(), connection: connections.indexOf(connection), slots: [], in: {}, out: {} };
+    const sample = { at: now(), connection: connections.indexOf(connection), slots: [], in: {}, out: {}, taken: 0 };
     if (!connection) return sample;
     for (const entry of (await connection.getStats()).values()) {
       if (entry.type === "inbound-rtp") sample.in[entry.mid] = inbound(entry);
+      else if (entry.type === "media-source" && entry.kind === "video") sample.taken = entry.frames ?? 0;
       else if (entry.type === "outbound-rtp") sample.out[`${entry.mid}/${entry.rid ?? ""}`] = outbound(entry);
     }
     sample.at = now();

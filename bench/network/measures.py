@@ -90,6 +90,18 @@ def frame_rate(pictures: Sequence[Interval]) -> float:
     return sum(one.grown("frames") for one in shown) / total if total else 0.0
 
 
+def camera_rate(pages: Sequence[Mapping[str, Any]], start: float, end: float) -> float:
+    """Frames per second that these people's cameras gave: what is missing there, no network has lost."""
+    grown = seconds = 0.0
+    for page in pages:
+        samples = [sample for sample in page["samples"] if start <= sample["at"] <= end]
+        for before, after in itertools.pairwise(samples):
+            if before["connection"] == after["connection"]:  # else it counts anew
+                grown += max(0, after.get("taken", 0) - before.get("taken", 0))
+                seconds += after["at"] - before["at"]
+    return grown / seconds if seconds and grown else NAN
+
+
 def speakers_rate(pictures: Sequence[Interval], recording: Recording) -> float:
     """Frames per second of who speaks; while that one is paused, none."""
     spoken = [
@@ -228,7 +240,7 @@ def figures(case: Case, recording: Recording) -> dict[str, float]:
         drawn = recording.pages[phone]["firstPicture"] or marks["end"]
         return {"first picture s": drawn - marks["admitting"]}
     start, end = marks["begin"], marks["begin"] + case.counted
-    views = recording.others if case.others else [phone]
+    views, seen = (recording.others, [phone]) if case.others else ([phone], recording.others)
     pictures = [one for view in views for one in intervals(recording.pages[view], "camera", start, end)]
     sounds = [one for view in views for one in intervals(recording.pages[view], "microphone", start, end)]
     if case.others:
@@ -245,6 +257,7 @@ def figures(case: Case, recording: Recording) -> dict[str, float]:
         "frozen %": frozen(pictures),
         "paused %": 100 * sum(one.seconds for one in pictures if one.paused) / seconds if seconds else NAN,
         "fps": frame_rate(pictures),
+        "cameras' fps": camera_rate([page for one, page in recording.pages.items() if one in seen], start, end),
         "fps of who speaks": NAN if case.others else speakers_rate(pictures, recording),
         "height": statistics.fmean([one.after["height"] for one in pictures] or [NAN]),
         "layer changes/min": layer_changes(pictures),

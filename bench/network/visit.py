@@ -261,11 +261,11 @@ class Visit(ABC):
             self.recording.link.append({**counted, "at": counted["at"] + offset})
 
     def _prefer(self) -> None:
-        """Lets sound go first in the browsers, and the server be as if it had its own machine.
+        """Lets sound and cameras go first in the browsers, and the server be as if it had its own machine.
 
         Threads that begin later aren't preferred.
         """
-        unhurried.prefer_sound(descendants(os.getpid()))
+        unhurried.prefer_devices(descendants(os.getpid()))
         for pid in descendants(self.server):
             unhurried.prefer_all(pid)
 

@@ -65,6 +65,18 @@ def test_a_visit_without_trouble() -> None:
     assert found["used %"] == pytest.approx(72)
 
 
+def test_what_the_cameras_gave_is_told_beside_what_was_seen() -> None:
+    recording = recorded()
+    assert "cameras' fps" not in measures.figures(CASE, recording)
+    empty: dict[str, Any] = {"slots": [], "in": {}, "out": {}}
+    recording.pages[HOST] = {
+        "samples": [
+            {**empty, "at": BEGIN + tick / 2, "connection": tick // 21, "taken": 8 * (tick % 21)} for tick in range(41)
+        ]
+    }
+    assert measures.figures(CASE, recording)["cameras' fps"] == 16
+
+
 def test_a_picture_that_stands_still_is_frozen_unless_its_pause_was_announced() -> None:
     still = {tick: {"frames": 0} for tick in range(11, 21)}
     assert measures.figures(CASE, recorded(host=still))["frozen %"] == pytest.approx(12.5)

@@ -1,4 +1,4 @@
-"""Sound threads of browsers are preferred, and no other: by the names that the kernel has of them."""
+"""The threads of a browser's devices are preferred, and no other: by the names that the kernel has of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from vardrum.bench.unhurried import SOUND_THREADS, prefer_sound
+from vardrum.bench.unhurried import DEVICE_THREADS, prefer_devices
 
 
-@pytest.mark.parametrize(("name", "preferred"), [(SOUND_THREADS[0], True), ("VizCompositorTh", False)])
-def test_threads_that_bring_sound_are_preferred(name: str, preferred: bool) -> None:
+@pytest.mark.parametrize(("name", "preferred"), [(DEVICE_THREADS[0], True), ("VizCompositorTh", False)])
+def test_threads_of_devices_are_preferred(name: str, preferred: bool) -> None:
     named, over = threading.Event(), threading.Event()
     found: list[int] = []
 
@@ -27,7 +27,7 @@ def test_threads_that_bring_sound_are_preferred(name: str, preferred: bool) -> N
         assert named.wait(10)
         before = os.getpriority(os.PRIO_PROCESS, found[0])
         # Whoever runs this may not have the right to more, but everybody has to less.
-        assert prefer_sound([os.getpid()], before + 1) == int(preferred)
+        assert prefer_devices([os.getpid()], before + 1) == int(preferred)
         assert os.getpriority(os.PRIO_PROCESS, found[0]) == before + int(preferred)
     finally:
         over.set()
