@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from playwright.async_api import Browser, BrowserContext, Playwright, ViewportSize
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page as PlaywrightPage
 
 from . import unhurried
@@ -51,7 +52,15 @@ class ChromiumTab:
         self.page = page
 
     async def goto(self, url: str) -> None:
-        await self.page.goto(url)
+        """Loads a page; again where it was given up because the network changed, as a fresh namespace's still does."""
+        for again in (True, True, False):
+            try:
+                await self.page.goto(url)
+            except PlaywrightError as error:
+                if not again or "ERR_NETWORK_CHANGED" not in error.message:
+                    raise
+            else:
+                return
 
     async def reload(self) -> None:
         await self.page.reload()
