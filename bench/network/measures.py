@@ -97,9 +97,9 @@ def camera_rate(pages: Sequence[Mapping[str, Any]], start: float, end: float) ->
         samples = [sample for sample in page["samples"] if start <= sample["at"] <= end]
         for before, after in itertools.pairwise(samples):
             if before["connection"] == after["connection"]:  # else it counts anew
-                grown += max(0, after.get("taken", 0) - before.get("taken", 0))
+                grown += max(0, after["taken"] - before["taken"])
                 seconds += after["at"] - before["at"]
-    return grown / seconds if seconds and grown else NAN
+    return grown / seconds if seconds else NAN
 
 
 def speakers_rate(pictures: Sequence[Interval], recording: Recording) -> float:

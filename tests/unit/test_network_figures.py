@@ -42,7 +42,9 @@ def recorded(ticks: int = 41, **changes: dict[int, dict[str, Any]]) -> Recording
                 slots.append({"mid": mid, "participant": one, "source": source, "paused": paused})
             total[str(place + 2)]["height"] = state[one]["height"]
         counted = {mid: dict(counters) for mid, counters in total.items()}
-        samples.append({"at": BEGIN + tick / 2, "connection": 0, "slots": slots, "in": counted, "out": {}})
+        samples.append(
+            {"at": BEGIN + tick / 2, "connection": 0, "slots": slots, "in": counted, "out": {}, "taken": 10 * tick}
+        )
     end = BEGIN + (ticks - 1) / 2
     way = {**LINE, "waited": 0.09, "capacity": 100_000.0, "queued": 0}
     return Recording(
@@ -75,6 +77,9 @@ def test_what_the_cameras_gave_is_told_beside_what_was_seen() -> None:
         ]
     }
     assert measures.figures(CASE, recording)["cameras' fps"] == 16
+    for sample in recording.pages[HOST]["samples"]:
+        sample["taken"] = 0
+    assert measures.figures(CASE, recording)["cameras' fps"] == 0, "a camera that stands still is no missing figure"
 
 
 def test_a_picture_that_stands_still_is_frozen_unless_its_pause_was_announced() -> None:

@@ -10,7 +10,9 @@ import pytest
 from vardrum.bench.unhurried import DEVICE_THREADS, prefer_devices
 
 
-@pytest.mark.parametrize(("name", "preferred"), [(DEVICE_THREADS[0], True), ("VizCompositorTh", False)])
+@pytest.mark.parametrize(
+    ("name", "preferred"), [(DEVICE_THREADS[0], True), ("CaptureThread", True), ("VizCompositorTh", False)]
+)
 def test_threads_of_devices_are_preferred(name: str, preferred: bool) -> None:
     named, over = threading.Event(), threading.Event()
     found: list[int] = []
