@@ -14,6 +14,7 @@ pub mod demux;
 mod due;
 mod egress;
 pub mod event;
+mod fanout;
 mod feedback;
 pub mod ffi;
 mod forward;
@@ -63,5 +64,6 @@ mod templates;
 mod testing;
 mod track;
 pub mod twcc;
+mod viewing;
 
 pub use clock::Micros;
