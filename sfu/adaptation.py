@@ -20,8 +20,8 @@ from .demand import needs
 from .engine import CAMERA, MICROPHONE, SCREEN, Downlink, Uplink
 from .peer import Peer
 from .place import Place
-from .publishing import UplinkState
 from .quality import Quality, judge
+from .relief import UplinkState
 from .routing import Routing
 from .sound import PATIENCE_UP, QUEUED, SoundPolicy
 from .types import Listener

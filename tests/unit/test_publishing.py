@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vardrum.sfu.publishing import Needs, Publishing, UplinkState
+from vardrum.sfu.publishing import Needs, Publishing
+from vardrum.sfu.relief import UplinkState
 from vardrum.sfu.send import CAMERA, CAMERA_LOW, Profile, welcome_send
 
 Need = Mapping[int, int | None]
