@@ -123,17 +123,18 @@ class Adaptation:
                 self.listener.send_changed(room, peer.participant, change)
 
     def _pace(self, estimates: Estimates, peers: Mapping[int, Peer]) -> None:
-        for number, target, pace, congested in zip(
+        for number, target, pace, congested, queue in zip(
             estimates.number.tolist(),
             estimates.target.tolist(),
             estimates.pace.tolist(),
             estimates.congested.tolist(),
+            estimates.queue.tolist(),
             strict=True,
         ):
             peer = peers.get(number)
             if peer is None:
                 continue
-            peer.target, peer.congested = target, congested
+            peer.target, peer.congested, peer.queue = target, congested, queue
             pace = min(pace, max(AT_ONCE * peer.allocation.used, LIKELY * target))
             if abs(pace - peer.pace) > PACE_STEP * peer.pace:
                 peer.pace = pace

@@ -34,6 +34,9 @@ TRIED_FOR = 1.5
 FRAMES_AFTER = 1.5
 # A picture is paused when it has not fitted for so long; longer while its publisher may still make it smaller.
 PAUSE_AFTER, PAUSE_AFTER_ASKING = 2.0, 5.0
+# Of that so much may have passed when the way is first seen to be full; in a deeper queue more waits, but the target is
+# right only after a while.
+WAITED = 0.5
 # Frames, and paused pictures, come back with less headroom and sooner: they are missed more than sharpness.
 RESUME_HEADROOM, RESUME_FOR, RESUME_HOLD, LONGEST_RESUME, RESUMED_WITHIN = 1.05, 0.5, 3.0, 6.0, 5.0
 # Frames cost no key frame when they come back.
@@ -190,6 +193,7 @@ def allocate(
     *,
     speaking: int = VOICES_AT_ONCE,
     pictures: int = 64,
+    queue: float = 0.0,
 ) -> Allocation:
     """The next allocation of one viewer.
 
@@ -201,6 +205,7 @@ def allocate(
         before: the former allocation; `NOTHING` at first.
         speaking: how many of the others speak at the same time; room is kept for one at least.
         pictures: how many the viewer's device shows at once.
+        queue: how long, in seconds, what arrived last has waited on the way.
 
     Returns:
         The allocation from now on. Over the same arguments it is always the same.
@@ -211,7 +216,7 @@ def allocate(
     reserved = sound_rate(others, sound, voices)
     ranked = sorted((want for want in wants if not want.off and want.options), key=lambda want: want.priority)
     plan = _Plan(now, target - reserved, ranked[:pictures], before)
-    plan.fit()
+    plan.fit(queue)
     plan.swap()
     plan.upgrade()
     slots = dict(plan.slots)
@@ -308,7 +313,7 @@ class _Plan:
         # Of those without a place too: whoever speaks next takes it, and a paused picture comes back as small as this.
         return {want.slot: share for want in self.wants}
 
-    def fit(self) -> None:
+    def fit(self, queue: float) -> None:
         """Takes away what doesn't fit, from the least important first: resolution, then frames, then the picture."""
         for want in reversed(self.wants):
             while self.used > self.room and self.slots[want.slot].level > _lowest(want):
@@ -317,7 +322,10 @@ class _Plan:
             if all(self.slots[want.slot].level >= _lowest(want) for want in self.wants):
                 self.tight_since = None
             return
-        since = self.tight_since = self.now if self.tight_since is None else self.tight_since
+        if self.tight_since is None:
+            # What arrived last waited: for so long, at least, the way has been full before anybody could know.
+            self.tight_since = self.now - min(queue, WAITED)
+        since = self.tight_since
         if self.now - since >= FRAMES_AFTER:
             for want in reversed(self.wants):
                 if self.used > self.room and self.slots[want.slot].level == _lowest(want) > 0:

@@ -90,6 +90,7 @@ class Estimates:
             and while nothing comes.
         probes: (number, id, bit/s, milliseconds), each for `Engine.probe`.
         congested: where a queue is building.
+        queue: how long, in seconds, what arrived last has waited on its way.
     """
 
     number: Ints
@@ -97,6 +98,7 @@ class Estimates:
     pace: Floats
     probes: list[Probe]
     congested: Bools
+    queue: Floats
 
 
 @dataclass
@@ -180,7 +182,7 @@ class Bandwidth:
         calm = known & ~uncertain & ~congested & settled & (m.queue < PROBE_QUEUE + m.usual)
         may_probe = seeing & (calm | quiet)
         probes = self._probing.next(m, state.target, want, START, missed, may_probe, np.isin(number, list(unseen)))
-        return Estimates(number, state.target.copy(), self._pace(state, m), probes, congested)
+        return Estimates(number, state.target.copy(), self._pace(state, m), probes, congested, m.queue)
 
     def _look(self, state: _State, m: Measured, never: Bools) -> None:
         silent = np.isnan(m.age)

@@ -64,7 +64,8 @@ class Peer:
         layers: by track and layer, the pixels of the shorter side of what arrives now, 0 while unknown.
         device: what it bears; publishing: what it is asked to send.
         target: bit/s on the wire that may be sent to it; pace: as the engine was last told.
-        congested: whether a queue grows on the way to it; loss_down: share of sound that it lost, as it reports.
+        congested: whether a queue grows on the way to it; queue: how long, in seconds, what arrived last waited there.
+        loss_down: share of sound that it lost, as it reports.
         wants, allocation: what it wishes for, and what of that it is sent; decided: when that was last decided.
         waits: it was connected ahead of being let in, and is sent nothing, not even probes.
         awaited: slots whose picture was paused and is to come back, but has not gone out yet.
@@ -87,6 +88,7 @@ class Peer:
     target: float = START
     pace: float = 0.0
     congested: bool = False
+    queue: float = 0.0
     loss_down: float = 0.0
     wants: list[Want] = field(default_factory=list)
     allocation: Allocation = NOTHING

@@ -48,6 +48,7 @@ class Routing:
             wants,
             before,
             speaking=place.speakers.at_once(viewer.participant, now),
+            queue=viewer.queue,
             pictures=viewer.device.limits.pictures,
         )
         viewer.decided = now

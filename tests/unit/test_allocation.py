@@ -43,11 +43,17 @@ class Viewer:
         self.pictures = pictures
         self.allocation: Allocation = NOTHING
 
-    def at(self, target: float, seconds: float = TICK) -> Viewer:
+    def at(self, target: float, seconds: float = TICK, *, queue: float = 0.0) -> Viewer:
         for _ in range(max(round(seconds / TICK), 1)):
             self.now += TICK
             self.allocation = allocate(
-                self.now, target, self.others, self.wants, self.allocation, pictures=self.pictures
+                self.now,
+                target,
+                self.others,
+                self.wants,
+                self.allocation,
+                pictures=self.pictures,
+                queue=queue,
             )
         return self
 
@@ -178,6 +184,14 @@ def test_what_can_not_be_made_to_fit_is_paused_after_two_seconds() -> None:
     assert viewer.at(80_000, 1.9).paused == [False]
     assert viewer.at(80_000, 0.3).paused == [True]
     assert viewer.levels == [-1]
+
+
+def test_what_was_late_when_it_arrived_says_since_when_the_way_is_full() -> None:
+    # Of a deep queue no more than half a second counts, and nothing of what makes it longer afterwards.
+    for queue, patience in ((0.3, 1.7), (3.0, 1.5)):
+        viewer = Viewer(want(0)).at(3_000_000, 30).at(80_000, queue=queue)
+        assert viewer.at(80_000, patience - 0.2, queue=1.0).paused == [False]
+        assert viewer.at(80_000, 0.3, queue=1.0).paused == [True]
 
 
 def test_a_paused_picture_comes_back_soon_after_there_is_room() -> None:
