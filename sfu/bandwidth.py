@@ -52,6 +52,9 @@ STILL = 0.8
 FED, ARRIVES = 0.6, 0.8
 # A queue is to be gone in so many seconds.
 DRAINED_IN, DRAIN = 0.4, 0.030
+# Behind a deep fall nothing but sound goes into more of it than this: what comes next are key frames of smaller
+# pictures, and a packet of one that a full queue drops costs half a second.
+SPARED = 0.1
 
 # A queue that stays the same, within so many seconds, for so many seconds, while so much less is sent than without it,
 # and so much of that arrives, is no queue: the way has become longer. So many times the target is given back at once.
@@ -320,7 +323,8 @@ class Bandwidth:
         queue = np.where(since < FALLEN_LATELY, np.minimum(queue, left), queue)
         drains = (queue > DRAIN + m.usual) & (m.age < DEAD)
         drained = np.minimum(m.fed, m.newest) * (1 - np.minimum(queue / DRAINED_IN, 1.0))
-        pace = np.where(drains, np.minimum(drained, state.target), state.target)
+        deep = (since < FALLEN_LATELY) & (state.target < FALLEN * state.former) & (queue > SPARED + m.usual)
+        pace = np.where(drains, np.minimum(np.where(deep, LEAST, drained), state.target), state.target)
         # More is under way than a round trip accounts for, and nothing is heard of it: the queue is full.
         under_way = m.in_flight * 8 > np.maximum(m.fed, DEAD_RATE) * (m.round_trip + 0.2)
         pace = np.where((m.age > LATE) & under_way, np.minimum(pace, np.minimum(m.fed, state.target) / 2), pace)

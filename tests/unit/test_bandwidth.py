@@ -254,6 +254,23 @@ def test_behind_a_fall_late_feedback_takes_nothing_more_and_a_queue_that_must_ha
     assert after[-1].pace[0] == after[-1].target[0]
 
 
+@pytest.mark.parametrize(("left", "spared"), [(150e3, True), (700e3, False)])
+def test_behind_a_deep_fall_sound_alone_goes_on_until_the_queue_has_room(left: float, spared: bool) -> None:
+    way = Way(7, rate=900e3, carries=900e3)
+    net = Net(way)
+    net.wanted = {7: 2e6}
+    net.run(5)
+    way.rate = left
+    way.values = {Downlink.QUEUE_DELAY_US: 200_000, Downlink.TREND: 0.2, Downlink.IN_FLIGHT_BYTES: 100_000}
+    fallen = net.run(0.4)
+    assert 0.8 * left < fallen.target[0] < 1.1 * left
+    assert (fallen.pace[0] == LEAST) == spared
+    # Of a short one half a rate takes as much away as is wanted.
+    way.values[Downlink.QUEUE_DELAY_US] = 90_000
+    short = net.run()
+    assert LEAST < short.pace[0] <= short.target[0]
+
+
 def test_a_fall_that_went_too_deep_is_taken_back() -> None:
     way = Way(7, rate=900e3, carries=900e3)
     net = Net(way)

@@ -30,6 +30,9 @@ const LATE: Micros = 400_000;
 const LATE_NO_MORE: Micros = 200_000;
 /// What has hardly waited goes out even where a key frame comes behind it.
 const IN_TIME: Micros = 50_000;
+/// While a smaller layer is awaited, a picture that has stopped going out for so long does not end: its beginning went
+/// into a queue that overflowed, and once that has drained its end would only take the smaller one's place.
+const LONGEST_END: Micros = 200_000;
 
 /// A picture packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +67,20 @@ struct Line {
     late: bool,
     /// A layer below what goes out is awaited.
     descends: bool,
-    /// The picture of the newest packet that has gone out: its source and timestamp.
+    /// The picture of the newest packet that has gone out, its source and timestamp; and when that was.
     present: Option<((Feed, u32), u32)>,
+    present_at: Micros,
     key_at: Option<Micros>,
     /// Bytes that have gone out after they had waited, counted from where the others were when it began to wait.
     spent: u64,
+}
+
+impl Line {
+    /// Whether the smaller layer that is awaited has come, and waits.
+    fn begins_below(&self) -> bool {
+        let below = |end: (Feed, u32)| self.present.map_or(false, |((feed, _), _)| end.0.is_below(feed));
+        self.descends && self.end.map_or(false, below)
+    }
 }
 
 /// One downlink's pacer; without a target it is out of the way.
@@ -241,7 +253,7 @@ impl Pacer {
     /// Lets a repair wait: the number that a receiver asks for, however often it does. `false` where too many wait, or
     /// it would be of no use.
     pub fn hold_repair(&mut self, now: Micros, slot: usize, sequence: u16) -> bool {
-        if self.lines[slot].descends {
+        if self.descends(slot) {
             return false;
         }
         if self.repairs.iter().any(|held| (held.0, held.1) == (slot, sequence)) {
@@ -268,7 +280,8 @@ impl Pacer {
     /// The next packet in line, which goes out now: the next of a picture that has begun to go out, for half of two
     /// pictures is nothing to see; else one of the slot that has been sent the least while it waited (start-time fair
     /// queueing, P. Goyal et al., ACM SIGCOMM 1996). A picture that is shown larger from now on fills the line for half
-    /// a second, and the others' small ones would be too old behind it.
+    /// a second, and the others' small ones would be too old behind it. One that stands still until a smaller layer
+    /// begins comes before another frame of one that moves.
     pub fn next(&mut self) -> Option<Held> {
         let begun = self.begun.filter(|&slot| self.lines[slot].held > 0).and_then(|slot| {
             let at = self.held.iter().position(|held| held.slot == slot)?;
@@ -276,7 +289,10 @@ impl Pacer {
         });
         let place = begun.or_else(|| {
             let places = self.held.iter().enumerate();
-            let (place, next) = places.min_by_key(|(place, held)| (self.lines[held.slot].spent, *place))?;
+            let (place, next) = places.min_by_key(|(place, held)| {
+                let line = &self.lines[held.slot];
+                (!line.begins_below(), line.spent, *place)
+            })?;
             self.spent = self.lines[next.slot].spent;
             Some(place)
         });
@@ -296,6 +312,7 @@ impl Pacer {
         let picture = Some((source, packet.timestamp));
         let begins = packet.picture.key && line.present != picture;
         line.present = picture;
+        line.present_at = now;
         if packet.picture.key {
             line.key_at = Some(now);
             line.descends = false;
@@ -336,10 +353,14 @@ impl Pacer {
 
     /// Drops pictures that have waited too long; returns how many packets.
     pub fn shed_old(&mut self, now: Micros) -> usize {
-        if self.held.front().map_or(true, |oldest| now <= oldest.since + LONGEST) {
+        let waited = self.held.front().map_or(0, |oldest| now.saturating_sub(oldest.since));
+        if waited <= LONGEST_END {
             return 0;
         }
-        let mut dropped = 0;
+        let mut dropped = self.shed_ends(now);
+        if waited <= LONGEST {
+            return dropped;
+        }
         for slot in 0..self.lines.len() {
             let line = self.lines[slot];
             let after_key = line.key_at.map_or(false, |at| now < at + LONGEST_AFTER_KEY);
@@ -354,6 +375,25 @@ impl Pacer {
             });
             if too_long {
                 dropped += self.shed(now, slot);
+            }
+        }
+        dropped
+    }
+
+    /// Drops the ends of pictures that are of no use any more, and what waits behind them, up to a key frame.
+    fn shed_ends(&mut self, now: Micros) -> usize {
+        let mut dropped = 0;
+        for slot in 0..self.lines.len() {
+            let line = self.lines[slot];
+            let first = self.held.iter().find(|held| held.slot == slot);
+            let ends = first.map_or(false, |held| held.picture() == line.present);
+            if line.descends && ends && now > line.present_at + LONGEST_END {
+                dropped += self.shed(now, slot);
+                let before = self.held.len();
+                self.held
+                    .retain(|held| held.slot != slot || held.picture() != line.present);
+                dropped += before - self.held.len();
+                self.lines[slot].held -= before - self.held.len();
             }
         }
         dropped

@@ -294,6 +294,34 @@ fn a_layer_below_is_waited_for_with_nothing_but_the_end_of_what_is_going_out() {
 }
 
 #[test]
+fn the_end_of_a_large_picture_does_not_keep_a_small_one_waiting_for_long() {
+    for comes in [false, true] {
+        let mut pacer = Pacer::new(2);
+        pacer.set_target(0, 100_000);
+        let upper = (Feed { layer: 1, ..SOURCE.0 }, 1);
+        pacer.on_picture(0, 0, upper, &packet(1, 1, false));
+        pacer.hold(0, 0, upper, &packet(2, 1, false));
+        pacer.hold(0, 1, SOURCE, &packet(1, 1, false));
+        pacer.descend(0);
+        if comes {
+            pacer.hold(100 * MS, 0, SOURCE, &packet(60, 4, true));
+        }
+        assert_eq!(pacer.shed_old(200 * MS), 0);
+        assert_eq!(pacer.shed_old(201 * MS), 1);
+        if comes {
+            assert_eq!(
+                sequences(&mut pacer),
+                [(60, true), (1, false)],
+                "who stands still comes first"
+            );
+        } else {
+            assert_eq!(pacer.next_anew(), Some(0));
+            assert_eq!(sequences(&mut pacer), [(1, false)]);
+        }
+    }
+}
+
+#[test]
 fn a_key_frame_that_waits_need_not_be_asked_for_again() {
     let mut pacer = Pacer::new(1);
     pacer.set_target(0, 100_000);
