@@ -385,9 +385,11 @@ impl Pacer {
         let mut dropped = 0;
         for slot in 0..self.lines.len() {
             let line = self.lines[slot];
+            if !line.descends || now <= line.present_at + LONGEST_END {
+                continue;
+            }
             let first = self.held.iter().find(|held| held.slot == slot);
-            let ends = first.map_or(false, |held| held.picture() == line.present);
-            if line.descends && ends && now > line.present_at + LONGEST_END {
+            if first.map_or(false, |held| held.picture() == line.present) {
                 dropped += self.shed(now, slot);
                 let before = self.held.len();
                 self.held
