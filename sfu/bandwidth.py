@@ -52,8 +52,8 @@ STILL = 0.8
 FED, ARRIVES = 0.6, 0.8
 # A queue is to be gone in so many seconds.
 DRAINED_IN, DRAIN = 0.4, 0.030
-# Behind a deep fall nothing but sound goes into more of it than this: what comes next are key frames of smaller
-# pictures, and a packet of one that a full queue drops costs half a second.
+# Behind a deep fall hardly anything but sound goes into more of it than this, in seconds: what mostly comes next are
+# key frames of smaller pictures, and a packet of one that a full queue drops costs half a second.
 SPARED = 0.1
 
 # A queue that stays the same, within so many seconds, for so many seconds, while so much less is sent than without it,
@@ -113,6 +113,8 @@ class _State(Columns):
     last_queue: Floats = field(metadata=begins(0.0))  # seconds, of the newest feedback
     fell: Floats = field(metadata=begins(-np.inf))
     fell_bytes: Floats = field(metadata=begins(0.0))  # sent until then
+    descended: Floats = field(metadata=begins(-np.inf))  # the first of the falls that followed one another closely,
+    high: Floats = field(metadata=begins(START))  # and the target before it
     deepest: Floats = field(metadata=begins(0.0))  # the longest queue seen since then, seconds
     full: Floats = field(metadata=begins(np.nan))  # bit/s that came through at the last congestion
     former: Floats = field(metadata=begins(START))
@@ -265,6 +267,8 @@ class Bandwidth:
         return np.where(falls, np.minimum(target, np.maximum(fallen, LEAST)), np.maximum(target, risen))
 
     def _begin_fall(self, state: _State, m: Measured, falls: Bools) -> None:
+        first = falls & (m.now - state.fell >= FALLEN_LATELY)
+        state.descended[first], state.high[first] = m.now, state.target[first]
         state.fell[falls], state.fell_bytes[falls], state.deepest[falls] = m.now, m.sent_bytes[falls], 0.0
         state.deepest = np.maximum(state.deepest, m.queue)
 
@@ -323,7 +327,9 @@ class Bandwidth:
         queue = np.where(since < FALLEN_LATELY, np.minimum(queue, left), queue)
         drains = (queue > DRAIN + m.usual) & (m.age < DEAD)
         drained = np.minimum(m.fed, m.newest) * (1 - np.minimum(queue / DRAINED_IN, 1.0))
-        deep = (since < FALLEN_LATELY) & (state.target < FALLEN * state.former) & (queue > SPARED + m.usual)
+        # Once in a descent: a queue that stays for all that is no longer of our making.
+        lately = m.now - state.descended < FALLEN_LATELY
+        deep = lately & (state.target < FALLEN * state.high) & (queue > SPARED + m.usual)
         pace = np.where(drains, np.minimum(np.where(deep, LEAST, drained), state.target), state.target)
         # More is under way than a round trip accounts for, and nothing is heard of it: the queue is full.
         under_way = m.in_flight * 8 > np.maximum(m.fed, DEAD_RATE) * (m.round_trip + 0.2)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from vardrum.sfu.bandwidth import LEAST
 from vardrum.tests.sim.drive import Elastic, History, Ladder, Policy, Series, drive
 from vardrum.tests.sim.link import TICK, Links, Network
 from vardrum.tests.sim.networks import Case, fixed, like_3g
@@ -30,6 +31,7 @@ CASES = {
     "jitter": Case([(1 * M, 75)], jitter=0.010),
     "stalls": Case([(1 * M, 75)], stalls=0.5),
     "a longer way": Case([(1 * M, 75)], detour=0.1),
+    "a longer and narrower way": Case([(3 * M, 37.5), (600 * K, 37.5)], detour=0.25),
 }
 LOSSY = ("2 % lost", "8 % lost", "bursts lost", "8 % lost far away")
 
@@ -149,6 +151,14 @@ def test_noise_takes_no_layer_away(layers: Callable[..., History], name: str) ->
 def test_a_way_that_has_become_longer_is_no_queue(fed: Callable[..., History]) -> None:
     history = fed("a longer way", 42)
     assert history.target.min() > 0.6 * M, told(history.target.min(axis=0))
+
+
+@pytest.mark.parametrize("pictures", ["fed", "layers"])
+def test_a_longer_way_behind_a_deep_fall_costs_pictures_a_moment(pictures: str, request: pytest.FixtureRequest) -> None:
+    simulated: Callable[..., History] = request.getfixturevalue(pictures)
+    # Of the first five seconds the pace is at its floor for half of one; the target is what the way carries.
+    assert (simulated("a longer and narrower way", 37.5, 42.5).pace <= LEAST).mean() < 0.1
+    assert np.median(simulated("a longer and narrower way", 40).target) > 0.8 * 600 * K
 
 
 def test_a_phone_on_its_way_keeps_a_short_queue_and_few_changes() -> None:

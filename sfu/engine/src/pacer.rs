@@ -3,9 +3,11 @@
 //! What waits are references: a payload stays in its publisher's store, and the slot gives a packet its number when it
 //! goes out (`release.rs`), so that numbers are those of what is really sent. Sound is never held back, nor are its
 //! repairs, but they use up the rate. Repairs of pictures go before pictures. What has waited too long is dropped by
-//! whole pictures, up to the next key frame: a decoder never gets a part of one, nor one whose references it lacks.
+//! whole pictures, up to the next key frame (`shedding.rs`): a decoder gets none whose references it lacks, and a part of
+//! one only where a smaller layer is awaited behind it.
 
 mod allowance;
+mod shedding;
 
 use std::collections::VecDeque;
 use std::mem::size_of;
@@ -19,21 +21,12 @@ const MOST_HELD: usize = 512;
 const MOST_REPAIRS: usize = 128;
 /// A repair that has waited for so long is asked for again, if it is still of use.
 const LONGEST_REPAIR: Micros = 200_000;
-/// Held longer a picture is of no use,
-const LONGEST: Micros = 800_000;
-/// except a key frame and what is behind it, which alone may take that long; the publisher's store forgets what is a
-/// second old.
-const LONGEST_AFTER_KEY: Micros = 900_000;
 /// Behind what has waited so long the upper temporal layers are left out,
 const LATE: Micros = 400_000;
 /// until what goes out has waited less than this: frames are missed more than a quarter of a second is.
 const LATE_NO_MORE: Micros = 200_000;
 /// What has hardly waited goes out even where a key frame comes behind it.
 const IN_TIME: Micros = 50_000;
-/// While a smaller layer is awaited, a picture that has stopped going out for so long does not end: its beginning went
-/// into a queue that overflowed, and once that has drained its end would only take the smaller one's place.
-const LONGEST_END: Micros = 200_000;
-
 /// A picture packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -229,7 +222,8 @@ impl Pacer {
     }
 
     /// A layer below is wanted in a slot. What waits there, and repairs of what went out, would only keep it waiting
-    /// longer, where there is no room for either: the picture that is going out ends, and then nothing comes until it.
+    /// longer, where there is no room for either: the picture that is going out ends, if it can, and what waited behind it
+    /// never goes out.
     pub fn descend(&mut self, slot: usize) {
         let before = self.repairs.len();
         self.repairs.retain(|repair| repair.0 != slot);
@@ -293,7 +287,11 @@ impl Pacer {
                 let line = &self.lines[held.slot];
                 (!line.begins_below(), line.spent, *place)
             })?;
-            self.spent = self.lines[next.slot].spent;
+            let line = &self.lines[next.slot];
+            if !line.begins_below() {
+                // Whose turn it was says how far all are; who came first did so out of turn.
+                self.spent = line.spent;
+            }
             Some(place)
         });
         let held = self.held.remove(place?)?;
@@ -349,89 +347,6 @@ impl Pacer {
         }
         self.anew = self.lines.iter().any(|line| line.anew);
         due
-    }
-
-    /// Drops pictures that have waited too long; returns how many packets.
-    pub fn shed_old(&mut self, now: Micros) -> usize {
-        let waited = self.held.front().map_or(0, |oldest| now.saturating_sub(oldest.since));
-        if waited <= LONGEST_END {
-            return 0;
-        }
-        let mut dropped = self.shed_ends(now);
-        if waited <= LONGEST {
-            return dropped;
-        }
-        for slot in 0..self.lines.len() {
-            let line = self.lines[slot];
-            let after_key = line.key_at.map_or(false, |at| now < at + LONGEST_AFTER_KEY);
-            let waits = |held: &&Held| held.slot == slot && held.picture() != line.present;
-            let too_long = self.held.iter().find(waits).map_or(false, |held| {
-                // Another key frame would come later, and take as long.
-                let longest = match after_key || held.key {
-                    true => LONGEST_AFTER_KEY,
-                    false => LONGEST,
-                };
-                now > held.since + longest
-            });
-            if too_long {
-                dropped += self.shed(now, slot);
-            }
-        }
-        dropped
-    }
-
-    /// Drops the ends of pictures that are of no use any more, and what waits behind them, up to a key frame.
-    fn shed_ends(&mut self, now: Micros) -> usize {
-        let mut dropped = 0;
-        for slot in 0..self.lines.len() {
-            let line = self.lines[slot];
-            if !line.descends || now <= line.present_at + LONGEST_END {
-                continue;
-            }
-            let first = self.held.iter().find(|held| held.slot == slot);
-            if first.map_or(false, |held| held.picture() == line.present) {
-                dropped += self.shed(now, slot);
-                let before = self.held.len();
-                self.held
-                    .retain(|held| held.slot != slot || held.picture() != line.present);
-                dropped += before - self.held.len();
-                self.lines[slot].held -= before - self.held.len();
-            }
-        }
-        dropped
-    }
-
-    /// Drops a slot's pictures, but not the one that is going out, nor what follows from a key frame on.
-    fn shed(&mut self, now: Micros, slot: usize) -> usize {
-        let present = self.lines[slot].present;
-        // One that has waited as long is no better.
-        let begins =
-            |held: &Held| held.slot == slot && held.key && held.picture() != present && now <= held.since + LONGEST;
-        let key = self.held.iter().rposition(begins);
-        if let Some(at) = key {
-            self.held[at].anew = true;
-        }
-        let dropped = self.drop_behind_present(slot, |at| key.map_or(false, |key| at >= key));
-        let line = &mut self.lines[slot];
-        if key.is_none() {
-            line.anew = true;
-            line.end = None;
-            self.anew = true;
-        }
-        dropped
-    }
-
-    /// Drops a slot's packets but those of the picture that is going out, and those at places to `keep`; how many.
-    fn drop_behind_present(&mut self, slot: usize, keep: impl Fn(usize) -> bool) -> usize {
-        let present = self.lines[slot].present;
-        let (before, mut at) = (self.held.len(), 0);
-        self.held.retain(|held| {
-            at += 1;
-            held.slot != slot || held.picture() == present || keep(at - 1)
-        });
-        let dropped = before - self.held.len();
-        self.lines[slot].held -= dropped;
-        dropped
     }
 
     /// Forgets what waits in a slot, which begins anew, or shows somebody else: it is not to be seen.

@@ -1,3 +1,4 @@
+use super::shedding::LONGEST;
 use super::*;
 use crate::packet::Codec;
 use crate::picture::Picture;
